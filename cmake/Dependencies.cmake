@@ -1,0 +1,16 @@
+# Everything lockmgr is built on comes from the distribution; each has one doorkeeper (README).
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(CZMQ REQUIRED IMPORTED_TARGET libczmq)
+pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+pkg_check_modules(LIBCONFIG REQUIRED IMPORTED_TARGET libconfig)
+# Older engines lose acknowledged entries; newer minor versions change who owns which memory.
+pkg_check_modules(RAFT REQUIRED IMPORTED_TARGET raft>=0.22.1 raft<0.23)
+pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc)
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+if(BUILD_TESTING OR NOT DEFINED BUILD_TESTING)
+    pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
+endif()

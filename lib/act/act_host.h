@@ -1,0 +1,59 @@
+/* Hosts bring rooms to life: the process host (production, ipc://) and what it offers to drivers.
+ *
+ * A process has a main thread that runs one room's loop; the frontend runs a second room in a thread
+ * of its own. Everything here is called by the thread that runs the loop, except where it says any.
+ */
+#ifndef LM_ACT_HOST_H
+#define LM_ACT_HOST_H
+
+#include "act_room.h"
+
+/** What the supervisor hands to a process on its command line:
+ *  --supervisor ENDPOINT --run-dir DIR --boot BOOT_ID --counter N --parent PID */
+typedef struct {
+    char supervisor[128];
+    char run_dir[96];
+    lm_generation_t generation;
+    int parent_pid;
+} lm_process_t;
+
+/** Reads the command line, sets the parent-death signal and compares the parent, ignores INT, TERM,
+ *  HUP and PIPE, opens the page for last words (act_page.h). name is the actor's. Returns LM_EXIT_OK, or the exit
+ *  class with which main must end (the reason has been printed). */
+lm_exit_t lm_process_start(lm_process_t *process, int argc, char **argv, const char *name);
+
+typedef struct lm_host lm_host_t;
+
+/** A host for one room. definition and process must outlive it; room is what handlers get. */
+lm_host_t *lm_host_new(const lm_process_t *process, const lm_room_t *definition, void *room);
+void lm_host_destroy(lm_host_t **host);
+
+/** Runs the room until it ends: connects to the supervisor, says hello, handles what comes. Returns
+ *  the exit class. */
+lm_exit_t lm_host_run(lm_host_t *host);
+
+/** Lets on_ready be called in the loop's thread whenever fd is readable (level-triggered). */
+void lm_host_watch(lm_host_t *host, int fd,
+                   void (*on_ready)(void *arg, uint64_t now_us, lm_outbox_t *out), void *arg);
+void lm_host_unwatch(lm_host_t *host, int fd);
+
+/** Counters of the runtime of this host, in a fixed order: what was refused and why. */
+typedef struct {
+    const char *name; /* for example "lockmgr_bus_undecodable_total" */
+    const char *help;
+    uint64_t value;
+} lm_host_counter_t;
+size_t lm_host_counters(const lm_host_t *host, const lm_host_counter_t **counters);
+
+/* ---- the inlet: how foreign threads speak to a room ----------------------------------------------
+ * An unbounded queue of pointers and one eventfd. Items are handed to on_inlet in order; ownership
+ * passes to the room. */
+typedef struct lm_inlet lm_inlet_t;
+lm_inlet_t *lm_host_inlet(lm_host_t *host);
+/** Any thread. */
+void lm_inlet_put(lm_inlet_t *inlet, void *item);
+
+/** CLOCK_MONOTONIC in microseconds, for hosts and drivers; rooms get it as an argument. */
+uint64_t lm_clock_us(void);
+
+#endif

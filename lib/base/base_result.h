@@ -1,0 +1,23 @@
+/* Result codes of everything that can fail in an expected way. */
+#ifndef LM_BASE_RESULT_H
+#define LM_BASE_RESULT_H
+
+#include <stdbool.h>
+
+typedef enum {
+#define LM_RESULT(name, number, grpc_status, applied, text) LM_RC_##name = (number),
+#include "base_result.def"
+#undef LM_RESULT
+} lm_rc_t;
+
+/** Name without prefix, for example "NO_LEADER"; "UNKNOWN_CODE" for a number that is none. It is
+ *  also the ErrorInfo reason a caller sees. */
+const char *lm_rc_name(lm_rc_t code);
+/** A sentence for people. */
+const char *lm_rc_text(lm_rc_t code);
+/** The gRPC status code that goes with it; 2 (UNKNOWN) for a number that is none. */
+int lm_rc_grpc_status(lm_rc_t code);
+/** True if a caller who gets it knows that nothing was changed. */
+bool lm_rc_not_applied(lm_rc_t code);
+
+#endif

@@ -1,0 +1,164 @@
+/* The replicated state machine of a region: all locks, requests and tokens.
+ *
+ * Deterministic: the same commands give the same state, the same hash and the same effects on every
+ * replica, however they are packed into log entries. It reads nothing but the command and itself.
+ *
+ * Invariants
+ *   T1  op_seq grows by 1 with every command applied and by 1 more with every further grant that a
+ *       command makes; a hold is numbered by the op_seq of its grant, a wait by the op_seq of the
+ *       command that began it (S1).
+ *   T2  A fencing token is epoch * 2^48 + op_seq of the grant that minted it (S3, S5).
+ *   T3  Expire, Leave, Abandon and WaitTimeout under another pair than the last applied Takeover's
+ *       change nothing but op_seq and the hash (S8); so does a Takeover that is not greater.
+ *   T4  A request has at most one record; waits and living holds are never evicted; a finished
+ *       record enters the ring at the op_seq of its end (S12a).
+ *   T5  Attaching by owner is decided here: an Acquire by the holder of the lock returns its hold
+ *       with the next claim, its TTL untouched; by a waiter, it joins the wait (S11b).
+ */
+#ifndef LM_CORE_TABLE_H
+#define LM_CORE_TABLE_H
+
+#include "base_arena.h"
+#include "base_result.h"
+#include "core_command.h"
+#include "core_lock.h"
+
+/** Number of bits of op_seq in a token. */
+#define LM_OP_SEQ_BITS 48
+
+/** Token of a grant. epoch 0..32767, op_seq 1..2^48-1; stops the actor outside of that. */
+int64_t lm_fence_token(uint16_t epoch, uint64_t op_seq);
+
+/** States of a request's record. A request without a record is unknown. */
+typedef enum {
+    LM_RECORD_WAITING = 1,
+    LM_RECORD_HOLDING,
+    LM_RECORD_ENDED,   /* finished: result and cause say how */
+    LM_RECORD_RETIRED, /* taken back by Cancel: will never be executed */
+} lm_record_state_t;
+
+typedef enum {
+    LM_END_NONE,
+    LM_END_RELEASED,  /* a hold was given back; also the result of a Release request */
+    LM_END_EXPIRED,   /* its lease ran out */
+    LM_END_ABANDONED, /* nobody received the grant */
+    LM_END_TIMED_OUT, /* a wait's time was over */
+    LM_END_HELD,      /* an Acquire that did not want to wait */
+    LM_END_CANCELLED, /* taken back */
+    LM_END_REFUSED,   /* a Release of a stale hold, or a mode mismatch, or a quota: code says which */
+} lm_end_t;
+
+typedef struct lm_entry lm_entry_t; /* a lock: see the accessors */
+
+/** A request as the state machine remembers it: while it waits or holds, and afterwards in the ring.
+ *  Everything is read-only for callers; it lives until the next lm_table_apply. */
+typedef struct lm_record {
+    lm_seat_t seat;         /* while waiting or holding; must stay first */
+    lm_entry_t *lock;       /* while waiting or holding */
+    lm_record_state_t state;
+    lm_end_t end;           /* of a finished one */
+    lm_rc_t code;           /* with LM_END_REFUSED */
+    lm_request_key_t key;   /* owned by the record */
+    uint64_t body_hash;
+    uint64_t wait_number;   /* op_seq of the command that made this record */
+    uint64_t claim;         /* of a hold: how often it was handed back to its owner (S11b) */
+    uint64_t basis;         /* of a hold: op_seq of its grant or last renewal (S2) */
+    uint64_t ttl_ms;
+    int64_t token;          /* of a hold, also after its end */
+    bool cancelled;         /* a Cancel met the hold: any end leaves it retired (S10d) */
+    void *internal[6];      /* links of the table */
+} lm_record_t;
+
+typedef struct lm_table lm_table_t;
+
+/** An empty table. epoch is the restore epoch of the region's history (0 for a new region). */
+lm_table_t *lm_table_new(uint16_t epoch);
+void lm_table_destroy(lm_table_t **table);
+
+/** What applying one command did. For the command itself exactly one effect (the first, except that
+ *  nothing precedes it), then one for each consequence, in order. Views and records in it are valid
+ *  until the next lm_table_apply. */
+typedef enum {
+    /* answers to the command itself */
+    LM_EFFECT_ACQUIRED,   /* record holds: granted by this command, or was holding already */
+    LM_EFFECT_QUEUED,     /* record waits: since this command, or already */
+    LM_EFFECT_FINISHED,   /* record is ended or retired (refused, held, timed out, repeated late) */
+    LM_EFFECT_RENEWED,    /* record holds; basis is new */
+    LM_EFFECT_REFUSED,    /* code says why; there is no record; nothing changed */
+    LM_EFFECT_CANCELLED,  /* Cancel: see record's state: retired or ended or holding */
+    LM_EFFECT_TAKEN_OVER, /* a Takeover that counts */
+    LM_EFFECT_VOID,       /* a command under another pair, or whose object has moved on */
+    LM_EFFECT_DONE,       /* Expire, Leave, Abandon, WaitTimeout that counted */
+    /* consequences */
+    LM_EFFECT_GRANTED,    /* record has left the queue and holds now */
+    LM_EFFECT_HOLD_ENDED, /* record held until now; end says why; its number is hold */
+    LM_EFFECT_WAIT_ENDED, /* record waited until now and was not granted; its number is wait_number */
+    LM_EFFECT_REATTACHED, /* record's claim has grown: a second Acquire of its owner */
+} lm_effect_kind_t;
+
+typedef struct {
+    lm_effect_kind_t kind;
+    uint64_t op_seq;           /* of the command, or of the grant */
+    lm_rc_t code;
+    lm_end_t end;
+    uint64_t hold;             /* ACQUIRED, GRANTED, RENEWED, HOLD_ENDED, REATTACHED */
+    uint64_t wait_number;      /* QUEUED, WAIT_ENDED, GRANTED */
+    const lm_record_t *record; /* NULL where the request left no record (Leave and Abandon make it
+                                  unknown: then key tells whose it was) */
+    lm_request_key_t key;
+    lm_bytes_t name;           /* of the lock, empty if there is none */
+} lm_effect_t;
+
+typedef struct {
+    size_t n;
+    const lm_effect_t *items;
+} lm_effects_t;
+
+/** Applies one command. Total: any command is fine, whatever its numbers and names are; only a
+ *  command without a known kind stops the actor (the decoder has refused it before).
+ *
+ *  Refusals of an Acquire or Release that are decided here: REQUEST_REUSED (same key, other body),
+ *  OUTCOME_UNKNOWN (S12a: seen, or its record may have been evicted), STALE_HOLD, MODE_MISMATCH,
+ *  QUOTA_EXCEEDED. A Renew of a hold that is not this one: STALE_HOLD. */
+lm_effects_t lm_table_apply(lm_table_t *table, const lm_command_t *command);
+
+/* ---- reading, for the leader and for tests ------------------------------------------------------ */
+
+uint64_t lm_table_op_seq(const lm_table_t *table);
+/** Rolling hash over every command and its effects; equal on all replicas at the same op_seq. */
+uint64_t lm_table_hash(const lm_table_t *table);
+lm_pair_t lm_table_pair(const lm_table_t *table);
+const lm_settings_t *lm_table_settings(const lm_table_t *table);
+
+/** Record of a request; NULL if it is unknown. */
+const lm_record_t *lm_table_find(const lm_table_t *table, const lm_request_key_t *key);
+/** Lock of that name; NULL if nobody holds it or waits for it. */
+const lm_entry_t *lm_table_lock(const lm_table_t *table, lm_bytes_t name);
+lm_bytes_t lm_entry_name(const lm_entry_t *lock);
+const lm_lock_value_t *lm_entry_value(const lm_entry_t *lock);
+/** Record behind a seat of a lock's value. */
+const lm_record_t *lm_record_of(const lm_seat_t *seat);
+/** Hold or wait of that owner on that lock; NULL if it has none. */
+const lm_record_t *lm_table_of_owner(const lm_table_t *table, lm_bytes_t name, lm_bytes_t identity,
+                                     lm_bytes_t owner);
+/** Hold or wait by its number; NULL if it has ended. */
+const lm_record_t *lm_table_hold(const lm_table_t *table, uint64_t hold);
+const lm_record_t *lm_table_wait(const lm_table_t *table, uint64_t wait_number);
+
+/** Calls each for every hold and every wait, in order of their creation. */
+void lm_table_each(const lm_table_t *table, void (*each)(void *arg, const lm_record_t *record),
+                   void *arg);
+/** The first lock by name that is >= from (or > from if after is true) and begins with prefix; NULL
+ *  if there is none. Walking a prefix this way costs O(log n) a step. */
+const lm_entry_t *lm_table_seek(const lm_table_t *table, lm_bytes_t prefix, lm_bytes_t from,
+                                bool after);
+
+typedef struct {
+    uint64_t locks, holds, waiters, records;
+} lm_table_counts_t;
+lm_table_counts_t lm_table_counts(const lm_table_t *table);
+
+/** Stops the actor if any invariant of the table does not hold; slow, for tests. */
+void lm_table_verify(const lm_table_t *table);
+
+#endif
