@@ -47,7 +47,7 @@ static inline bool lm_bytes_begin_with(lm_bytes_t whole, lm_bytes_t prefix)
            (prefix.size == 0 || memcmp(whole.data, prefix.data, prefix.size) == 0);
 }
 
-/** True if the bytes are well-formed UTF-8: shortest forms only, no surrogates, at most U+10FFFF. */
+/** True if the bytes are well-formed UTF-8: shortest forms, no surrogates, <= U+10FFFF. */
 bool lm_bytes_are_utf8(lm_bytes_t text);
 
 /** 64-bit FNV-1a, for hashes that must be alike on every machine and in every version.

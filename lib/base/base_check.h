@@ -13,7 +13,7 @@ __attribute__((format(printf, 4, 5))) noreturn void lm_check_failed(const char *
 /** Called with the last words before the process ends; one per process, may be NULL. */
 void lm_check_on_last_words(void (*hook)(const char *words));
 
-/** Stops the actor unless the condition holds; the rest is a printf format that shows the object. */
+/** Stops the actor unless the condition holds; the rest, a printf format, shows the object. */
 #define LM_CHECK(condition, ...)                                              \
     do {                                                                      \
         if (__builtin_expect(!(condition), 0))                                \

@@ -30,6 +30,16 @@ static const row_t *row_of(lm_rc_t code)
 
 const char *lm_rc_name(lm_rc_t code) { return row_of(code)->name; }
 
+bool lm_rc_parse(lm_bytes_t name, lm_rc_t *code)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!lm_bytes_equal(name, lm_bytes_of(rows[i].name))) continue;
+        *code = rows[i].code;
+        return true;
+    }
+    return false;
+}
+
 const char *lm_rc_text(lm_rc_t code) { return row_of(code)->text; }
 
 int lm_rc_grpc_status(lm_rc_t code) { return row_of(code)->grpc_status; }

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "base_bytes.h"
+
 typedef enum {
 #define LM_RESULT(name, number, grpc_status, applied, text) LM_RC_##name = (number),
 #include "base_result.def"
@@ -13,6 +15,8 @@ typedef enum {
 /** Name without prefix, for example "NO_LEADER"; "UNKNOWN_CODE" for a number that is none. It is
  *  also the ErrorInfo reason a caller sees. */
 const char *lm_rc_name(lm_rc_t code);
+/** Code of that name; false if there is none. */
+bool lm_rc_parse(lm_bytes_t name, lm_rc_t *code);
 /** A sentence for people. */
 const char *lm_rc_text(lm_rc_t code);
 /** The gRPC status code that goes with it; 2 (UNKNOWN) for a number that is none. */

@@ -1,4 +1,4 @@
-/* Converts between our structs and those of protobuf-c by walking both field tables side by side. */
+/* Converts between our structs and those of protobuf-c: walks both field tables side by side. */
 #include "wire.h"
 
 #include <string.h>

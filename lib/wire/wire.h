@@ -6,8 +6,8 @@
  * Invariants
  *   W1  A decoded string is well-formed UTF-8 without NUL. What breaks this is refused by name.
  *   W2  Everything decoded lives in the arena it was decoded with, and only there.
- *   W3  Decoding any bytes ends with a message or a refusal; memory used is bounded by a multiple of
- *       the size of the input.
+ *   W3  Decoding any bytes ends with a message or a refusal; memory used is bounded by a multiple
+ *       of the size of the input.
  */
 #ifndef LM_WIRE_H
 #define LM_WIRE_H
