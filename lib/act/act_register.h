@@ -51,7 +51,10 @@ typedef struct {
     bool repeated; /* a CALL that is sent again to a new generation of its receiver */
 } lm_register_row_t;
 
-/** Row of a message; NULL for a number that is none. */
+/** Every message number is below this. */
+enum { LM_MESSAGE_NUMBERS = 128 };
+
+/** Row of a message; NULL for a number that is none. The reply to CALL n is message n + 1. */
 const lm_register_row_t *lm_register_find(uint32_t number);
 
 #endif
