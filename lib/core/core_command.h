@@ -33,6 +33,9 @@ typedef struct {
     uint32_t record_ring_size;
 } lm_settings_t;
 
+/** What is in force until a Takeover brings settings of its own; base_limits.h has the numbers. */
+lm_settings_t lm_settings_default(void);
+
 typedef enum {
     LM_COMMAND_TAKEOVER = 2, /* the numbers of log.proto's oneof */
     LM_COMMAND_ACQUIRE = 3,

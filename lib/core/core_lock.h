@@ -19,16 +19,16 @@
 /** A place among the holders or in the queue. id is what the caller knows it by: unique, chosen by
  *  the caller, kept as it is. */
 typedef struct lm_seat {
-    struct lm_seat *next; /* in order of grant, or of the queue */
-    struct lm_seat *previous;
+    struct lm_seat *next;     /* in order of grant, or of the queue; NULL behind the last */
+    struct lm_seat *previous; /* of the first: the last */
     uint64_t number; /* of a holder: its hold number; of a waiter: its wait number */
     int64_t token;   /* of a holder */
     lm_mode_t mode;
 } lm_seat_t;
 
 typedef struct {
-    lm_seat_t *holders, *holders_last;
-    lm_seat_t *waiters, *waiters_last;
+    lm_seat_t *holders;
+    lm_seat_t *waiters;
     uint32_t n_holders, n_waiters;
     uint64_t version;
 } lm_lock_value_t;

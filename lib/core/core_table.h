@@ -12,8 +12,17 @@
  *       change nothing but op_seq and the hash (S8); so does a Takeover that is not greater.
  *   T4  A request has at most one record; waits and living holds are never evicted; a finished
  *       record enters the ring at the op_seq of its end (S12a).
- *   T5  Attaching by owner is decided here: an Acquire by the holder of the lock returns its hold
- *       with the next claim, its TTL untouched; by a waiter, it joins the wait (S11b).
+ *   T5  One owner has at most one wait or hold on a lock. A second Acquire of that owner with another
+ *       request id is decided here: it gets the hold back with the next claim, its TTL untouched, or
+ *       joins the wait (S11b). The new id then is one more name of that wait or hold and shares its
+ *       fate, whatever befalls it: a repeat of any of its ids finds the same wait, the same hold with
+ *       its present claim, the same end; Leave and Abandon make all of them unknown; a Cancel of any
+ *       of them ends the wait for all of them. Only the mark that a Cancel puts on a hold belongs to
+ *       the one id. At most LM_JOINED_IDS_MAX ids join; then the oldest of them is retired.
+ *   T6  Final answers are recorded, so that a repeat gets the same one: granted, HELD, timed out,
+ *       released, STALE_HOLD (of a Release), MODE_MISMATCH. Refusals that leave the request free to
+ *       be tried again are not: QUOTA_EXCEEDED, REQUEST_REUSED, OUTCOME_UNKNOWN, and any of a Renew.
+ *   T7  Commands applied before the first Takeover are decided by the built-in settings (S4).
  */
 #ifndef LM_CORE_TABLE_H
 #define LM_CORE_TABLE_H
@@ -25,6 +34,8 @@
 
 /** Number of bits of op_seq in a token. */
 #define LM_OP_SEQ_BITS 48
+/** Further request ids that one wait or hold goes by (T5). */
+#define LM_JOINED_IDS_MAX 8
 
 /** Token of a grant. epoch 0..32767, op_seq 1..2^48-1; stops the actor outside of that. */
 int64_t lm_fence_token(uint16_t epoch, uint64_t op_seq);
@@ -45,29 +56,44 @@ typedef enum {
     LM_END_TIMED_OUT, /* a wait's time was over */
     LM_END_HELD,      /* an Acquire that did not want to wait */
     LM_END_CANCELLED, /* taken back */
-    LM_END_REFUSED,   /* a Release of a stale hold, or a mode mismatch, or a quota: code says which */
+    LM_END_REFUSED,   /* a Release of a stale hold, or a mode mismatch: code says which */
 } lm_end_t;
 
 typedef struct lm_entry lm_entry_t; /* a lock: see the accessors */
 
+typedef struct lm_owner lm_owner_t; /* private: an identity and an owner, kept once */
+
 /** A request as the state machine remembers it: while it waits or holds, and afterwards in the ring.
- *  Everything is read-only for callers; it lives until the next lm_table_apply. */
+ *  Everything is read-only for callers; it lives until the next lm_table_apply, and so does what its
+ *  accessors return. A finished record is cut off before `seat`: nothing from there on exists. */
 typedef struct lm_record {
-    lm_seat_t seat;         /* while waiting or holding; must stay first */
-    lm_entry_t *lock;       /* while waiting or holding */
-    lm_record_state_t state;
-    lm_end_t end;           /* of a finished one */
-    lm_rc_t code;           /* with LM_END_REFUSED */
-    lm_request_key_t key;   /* owned by the record */
-    uint64_t body_hash;
-    uint64_t wait_number;   /* op_seq of the command that made this record */
-    uint64_t claim;         /* of a hold: how often it was handed back to its owner (S11b) */
+    struct lm_record *internal_key_next;
+    uint32_t internal_key_hash;
+    lm_record_state_t state : 8;
+    lm_end_t end : 8;       /* of a finished one */
+    lm_rc_t code : 8;       /* with LM_END_REFUSED */
+    bool cancelled : 1;     /* a Cancel met the hold: any end leaves it retired (S10d) */
+    bool internal_release : 1, internal_any_body : 1, internal_joined : 1, internal_has_joined : 1;
+    lm_owner_t *internal_owner;
+    uint64_t internal_body_hash;
+    int64_t token;          /* of a hold, also after its end, and of the Release that ended it */
+    union {
+        uint64_t wait_number;       /* while waiting or holding: op_seq of the command that began it */
+        uint64_t internal_finished; /* of a finished one: op_seq of its end */
+        struct lm_record *internal_origin;
+    };
+    /* ---- only while waiting or holding ---- */
+    lm_seat_t seat;         /* number: of the hold, or of the wait */
+    lm_entry_t *lock;
+    struct lm_record *internal_number_next;
     uint64_t basis;         /* of a hold: op_seq of its grant or last renewal (S2) */
-    uint64_t ttl_ms;
-    int64_t token;          /* of a hold, also after its end */
-    bool cancelled;         /* a Cancel met the hold: any end leaves it retired (S10d) */
-    void *internal[6];      /* links of the table */
+    uint32_t ttl_ms;
+    uint32_t claim;         /* of a hold: how often it was handed back to its owner (S11b) */
+    uint8_t internal_text[];
 } lm_record_t;
+
+/** Identity, owner and request id of a record; of several ids of one wait or hold, the first. */
+lm_request_key_t lm_record_key(const lm_record_t *record);
 
 typedef struct lm_table lm_table_t;
 
@@ -75,14 +101,23 @@ typedef struct lm_table lm_table_t;
 lm_table_t *lm_table_new(uint16_t epoch);
 void lm_table_destroy(lm_table_t **table);
 
-/** What applying one command did. For the command itself exactly one effect (the first, except that
- *  nothing precedes it), then one for each consequence, in order. Views and records in it are valid
- *  until the next lm_table_apply. */
+/** What applying one command did: exactly one answer to the command itself, first, and then one
+ *  effect for each consequence, in order. Views and records in it are valid until the next
+ *  lm_table_apply.
+ *
+ *  acquire       ACQUIRED | QUEUED | FINISHED | REFUSED; then REATTACHED
+ *  release       FINISHED (record is the Release's own: ended RELEASED, or REFUSED with code)
+ *                | REFUSED; then HOLD_ENDED, GRANTED...
+ *  renew         RENEWED | REFUSED
+ *  cancel        CANCELLED; then WAIT_ENDED, GRANTED...
+ *  takeover      TAKEN_OVER | VOID
+ *  expire, abandon        DONE | VOID; then HOLD_ENDED, GRANTED...
+ *  leave, wait_timeout    DONE | VOID; then WAIT_ENDED, GRANTED... */
 typedef enum {
     /* answers to the command itself */
     LM_EFFECT_ACQUIRED,   /* record holds: granted by this command, or was holding already */
     LM_EFFECT_QUEUED,     /* record waits: since this command, or already */
-    LM_EFFECT_FINISHED,   /* record is ended or retired (refused, held, timed out, repeated late) */
+    LM_EFFECT_FINISHED,   /* record is ended or retired: now, or the request was repeated late */
     LM_EFFECT_RENEWED,    /* record holds; basis is new */
     LM_EFFECT_REFUSED,    /* code says why; there is no record; nothing changed */
     LM_EFFECT_CANCELLED,  /* Cancel: see record's state: retired or ended or holding */
@@ -92,20 +127,23 @@ typedef enum {
     /* consequences */
     LM_EFFECT_GRANTED,    /* record has left the queue and holds now */
     LM_EFFECT_HOLD_ENDED, /* record held until now; end says why; its number is hold */
-    LM_EFFECT_WAIT_ENDED, /* record waited until now and was not granted; its number is wait_number */
+    LM_EFFECT_WAIT_ENDED, /* record waited until now and was not granted; its number is wait_number;
+                             end is TIMED_OUT, CANCELLED, or ABANDONED for a Leave */
     LM_EFFECT_REATTACHED, /* record's claim has grown: a second Acquire of its owner */
 } lm_effect_kind_t;
 
 typedef struct {
     lm_effect_kind_t kind;
+    lm_rc_t code;              /* REFUSED; FINISHED when the record has one; otherwise OK */
+    lm_end_t end;              /* FINISHED, CANCELLED (not of a hold), HOLD_ENDED, WAIT_ENDED */
     uint64_t op_seq;           /* of the command, or of the grant */
-    lm_rc_t code;
-    lm_end_t end;
-    uint64_t hold;             /* ACQUIRED, GRANTED, RENEWED, HOLD_ENDED, REATTACHED */
-    uint64_t wait_number;      /* QUEUED, WAIT_ENDED, GRANTED */
+    uint64_t hold;             /* ACQUIRED, GRANTED, RENEWED, HOLD_ENDED, REATTACHED, CANCELLED of a
+                                  hold, FINISHED of a Release that ended one; otherwise 0 */
+    uint64_t wait_number;      /* QUEUED, WAIT_ENDED, GRANTED; otherwise 0 */
     const lm_record_t *record; /* NULL where the request left no record (Leave and Abandon make it
-                                  unknown: then key tells whose it was) */
-    lm_request_key_t key;
+                                  unknown: then key tells whose it was), and with REFUSED and VOID */
+    lm_request_key_t key;      /* of an answer: the command's (empty for those without); otherwise of
+                                  the record */
     lm_bytes_t name;           /* of the lock, empty if there is none */
 } lm_effect_t;
 
@@ -118,8 +156,9 @@ typedef struct {
  *  command without a known kind stops the actor (the decoder has refused it before).
  *
  *  Refusals of an Acquire or Release that are decided here: REQUEST_REUSED (same key, other body),
- *  OUTCOME_UNKNOWN (S12a: seen, or its record may have been evicted), STALE_HOLD, MODE_MISMATCH,
- *  QUOTA_EXCEEDED. A Renew of a hold that is not this one: STALE_HOLD. */
+ *  OUTCOME_UNKNOWN (S12a: seen, or its record may have been evicted), QUOTA_EXCEEDED; and, as
+ *  FINISHED with a record, MODE_MISMATCH and STALE_HOLD. A Renew of a hold that is not this one:
+ *  REFUSED with STALE_HOLD. */
 lm_effects_t lm_table_apply(lm_table_t *table, const lm_command_t *command);
 
 /* ---- reading, for the leader and for tests ------------------------------------------------------ */
@@ -130,8 +169,17 @@ uint64_t lm_table_hash(const lm_table_t *table);
 lm_pair_t lm_table_pair(const lm_table_t *table);
 const lm_settings_t *lm_table_settings(const lm_table_t *table);
 
-/** Record of a request; NULL if it is unknown. */
+/** Record of a request; NULL if it is unknown. For an id that joined a wait or hold of its owner
+ *  (T5) it is the record of that wait or hold. */
 const lm_record_t *lm_table_find(const lm_table_t *table, const lm_request_key_t *key);
+/** The same for a repeat of an Acquire or Release (kind) with that body: LM_RC_REQUEST_REUSED, and
+ *  *record NULL, if the key was used for another request (S12); otherwise LM_RC_OK. This is how apply
+ *  itself decides. */
+lm_rc_t lm_table_lookup(const lm_table_t *table, lm_command_kind_t kind,
+                        const lm_request_key_t *key, uint64_t body_hash,
+                        const lm_record_t **record);
+/** True if a finished record of that request is present: what a copy's `seen` says (S12a). */
+bool lm_table_seen(const lm_table_t *table, const lm_request_key_t *key);
 /** Lock of that name; NULL if nobody holds it or waits for it. */
 const lm_entry_t *lm_table_lock(const lm_table_t *table, lm_bytes_t name);
 lm_bytes_t lm_entry_name(const lm_entry_t *lock);
@@ -141,11 +189,11 @@ const lm_record_t *lm_record_of(const lm_seat_t *seat);
 /** Hold or wait of that owner on that lock; NULL if it has none. */
 const lm_record_t *lm_table_of_owner(const lm_table_t *table, lm_bytes_t name, lm_bytes_t identity,
                                      lm_bytes_t owner);
-/** Hold or wait by its number; NULL if it has ended. */
+/** Hold or wait by its number; NULL if it has ended. A wait that was granted has ended as a wait. */
 const lm_record_t *lm_table_hold(const lm_table_t *table, uint64_t hold);
 const lm_record_t *lm_table_wait(const lm_table_t *table, uint64_t wait_number);
 
-/** Calls each for every hold and every wait, in order of their creation. */
+/** Calls each for every hold and every wait, in order of their creation; each must not apply. */
 void lm_table_each(const lm_table_t *table, void (*each)(void *arg, const lm_record_t *record),
                    void *arg);
 /** The first lock by name that is >= from (or > from if after is true) and begins with prefix; NULL
@@ -154,7 +202,8 @@ const lm_entry_t *lm_table_seek(const lm_table_t *table, lm_bytes_t prefix, lm_b
                                 bool after);
 
 typedef struct {
-    uint64_t locks, holds, waiters, records;
+    uint64_t locks, holds, waiters;
+    uint64_t records; /* of all states; ids that joined have one each */
 } lm_table_counts_t;
 lm_table_counts_t lm_table_counts(const lm_table_t *table);
 
