@@ -15,6 +15,7 @@ typedef struct {
     char run_dir[96];
     lm_generation_t generation;
     int parent_pid;
+    char actor[32]; /* name of the process in log lines */
 } lm_process_t;
 
 /** Reads the command line, sets the parent-death signal and compares the parent, ignores INT, TERM,
@@ -24,7 +25,14 @@ lm_exit_t lm_process_start(lm_process_t *process, int argc, char **argv, const c
 
 typedef struct lm_host lm_host_t;
 
-/** A host for one room. definition and process must outlive it; room is what handlers get. */
+/** A host for one room. definition and process must outlive it; room is what handlers get.
+ *
+ *  The supervisor runs its room on a host too: its definition says self = LM_SUPERVISOR and binds =
+ *  true, and it fills lm_process_t itself: supervisor is the endpoint to bind (for example
+ *  "ipc://RUN/supervisor.sock"; a stale socket file there is removed, so it must hold the lock of
+ *  the run directory), run_dir, its own generation, parent_pid 0 (nobody is watched). on_peer_up is
+ *  called for a participant's first message, before its ACTOR_HELLO is handled; from then on
+ *  lm_outbox_send reaches it. The fork of a child belongs into a handler of the same thread. */
 lm_host_t *lm_host_new(const lm_process_t *process, const lm_room_t *definition, void *room);
 void lm_host_destroy(lm_host_t **host);
 
@@ -37,12 +45,7 @@ void lm_host_watch(lm_host_t *host, int fd,
                    void (*on_ready)(void *arg, uint64_t now_us, lm_outbox_t *out), void *arg);
 void lm_host_unwatch(lm_host_t *host, int fd);
 
-/** Counters of the runtime of this host, in a fixed order: what was refused and why. */
-typedef struct {
-    const char *name; /* for example "lockmgr_bus_undecodable_total" */
-    const char *help;
-    uint64_t value;
-} lm_host_counter_t;
+/** Counters of the runtime of this host; the same that lm_outbox_counters gives to its room. */
 size_t lm_host_counters(const lm_host_t *host, const lm_host_counter_t **counters);
 
 /* ---- the inlet: how foreign threads speak to a room ----------------------------------------------

@@ -78,7 +78,9 @@ typedef struct {
     void (*on_peer_up)(void *room, lm_participant_t peer, lm_generation_t generation,
                        uint64_t now_us, lm_outbox_t *out);
     /** A call of this room will get no reply: OVERLOADED or NOT_READY (not delivered or refused:
-     *  certainly not handled), DEADLINE_EXCEEDED, OUTCOME_UNKNOWN (receiver replaced). */
+     *  certainly not handled), DEADLINE_EXCEEDED, OUTCOME_UNKNOWN (receiver replaced, or its reply
+     *  unusable); after a fault also TOO_LARGE, MALFORMED, INVALID_ARGUMENT or UNIMPLEMENTED
+     *  (certainly not handled). Never called from inside lm_outbox_call. */
     void (*on_call_failed)(void *room, lm_message_number_t number, uint64_t correlation,
                            lm_rc_t why, uint64_t now_us, lm_outbox_t *out);
     /** Something a foreign thread put into the room's inlet (act_host.h), in order. */
@@ -93,7 +95,14 @@ typedef struct {
 /* ---- what a handler may wish --------------------------------------------------------------------
  * Bodies are serialized before the function returns; they may live on the caller's stack. Sending to
  * a participant that is not there yet: CALLs and KEEP messages wait for it (until their deadline),
- * MERGE messages are dropped and counted. */
+ * MERGE messages are dropped and counted, STOP messages are not taken.
+ *
+ * A message is for the generation that was there when it was made. What still waits for a generation
+ * that has been replaced is dropped and counted (calls are not: they are sent again or fail), so
+ * on_peer_up is the place to tell a new generation all it must know.
+ *
+ * A body beyond the limit of its row is never sent: a CALL then fails with TOO_LARGE, and so does the
+ * caller of a REPLY; others are dropped, counted and logged. */
 
 /** Sends a CALL. Returns its correlation, never 0, unique for the life of the room.
  *  deadline_us 0 means 5 s from now. */
@@ -113,5 +122,13 @@ void lm_outbox_wake(lm_outbox_t *out, uint64_t at_us);
 void lm_outbox_ready(lm_outbox_t *out);
 /** Ends the actor after this turn's messages are on their way. words: the last ones, copied. */
 void lm_outbox_exit(lm_outbox_t *out, lm_exit_t code, const char *words);
+
+/** Counters of the runtime of this room, in a fixed order: what was refused and why. */
+typedef struct {
+    const char *name; /* for example "lockmgr_bus_undecodable_total" */
+    const char *help;
+    uint64_t value;
+} lm_host_counter_t;
+size_t lm_outbox_counters(const lm_outbox_t *out, const lm_host_counter_t **counters);
 
 #endif

@@ -27,19 +27,32 @@ void lm_test_turn(lm_test_host_t *host);
 /** Delivers the reply to a call the room made. */
 void lm_test_reply(lm_test_host_t *host, lm_participant_t from, lm_message_number_t number,
                    uint64_t correlation, const void *body);
+/** The other side's runtime refuses a call the room made. number is that of the call. */
+void lm_test_refuse(lm_test_host_t *host, lm_participant_t from, lm_message_number_t number,
+                    uint64_t correlation, lm_rc_t why);
 /** Puts an item into the room's inlet and runs a turn. */
 void lm_test_inlet(lm_test_host_t *host, void *item);
 /** Raw bytes of envelope and body, for hostile input. */
 void lm_test_raw(lm_test_host_t *host, lm_bytes_t envelope, lm_bytes_t body);
 
-/** Result of the last delivery: LM_RC_OK, or why the runtime did not hand it to a handler. */
+/** Result of the last delivery: LM_RC_OK, or why the runtime did not hand it to a handler. Those of a
+ *  CALL that its caller hears: TOO_LARGE, DEADLINE_EXCEEDED, UNIMPLEMENTED (no row), NOT_READY (not
+ *  welcome in this state), MALFORMED and INVALID_ARGUMENT (body). Others: UNKNOWN_PEER (wrong sender
+ *  or receiver), CANCELLED (from or for another generation), NOT_FOUND (a reply nobody waits for). */
 lm_rc_t lm_test_refused(const lm_test_host_t *host);
 
 /** Lets time pass, waking the room whenever it asked for it. */
 void lm_test_advance(lm_test_host_t *host, uint64_t us);
+/** Time passes while the whole process stands still: nothing is woken. What is fed next is handled
+ *  first, as after a late tick (S9); the room is woken, late, by the next lm_test_advance. */
+void lm_test_freeze(lm_test_host_t *host, uint64_t us);
 /** A participant restarts: its generation's counter grows by one, on_peer_up is called, calls that
  *  may be repeated are put out again, the others fail. */
 void lm_test_restart_peer(lm_test_host_t *host, lm_participant_t peer);
+
+/** Fills the pipe to a peer, or gives it room again: calls fail with OVERLOADED, MERGE messages are
+ *  dropped, STOP messages are not taken until there is room. */
+void lm_test_fill_pipe(lm_test_host_t *host, lm_participant_t peer, bool full);
 
 /** What the room sent, oldest first; taking removes it. body is decoded and lives until the host is
  *  destroyed. Returns NULL if there is no such message. number LM_MSG_NONE: the oldest of any. */
@@ -57,5 +70,8 @@ size_t lm_test_count(const lm_test_host_t *host, lm_message_number_t number);
 bool lm_test_is_ready(const lm_test_host_t *host);
 /** True if the room has asked to end; sets *code if it is not NULL. */
 bool lm_test_has_ended(const lm_test_host_t *host, lm_exit_t *code);
+
+/** Value of a counter of the runtime, for example "lockmgr_bus_stale_generation_total". */
+uint64_t lm_test_counter(const lm_test_host_t *host, const char *name);
 
 #endif
