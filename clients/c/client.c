@@ -28,7 +28,7 @@ struct lm_client {
 };
 
 static const lm_client_row_t rows[] = {
-#define ROW(key, service, method, type)                                                     \
+#define ROW(key, service, method, type)                                                    \
     [LM_CLIENT_##key] = {"/lockmgr.v1." service "/" method, &lm_api_##type##_request_type, \
                          &lm_api_##type##_response_type}
     ROW(ACQUIRE, "LockService", "Acquire", acquire),
@@ -85,8 +85,10 @@ static void sleep_ms(uint64_t ms)
 
 /* ---- endpoints ------------------------------------------------------------------------------- */
 
-#define INTEGER_ARG(name, number) \
-    {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)(name), .value.integer = (number)}
+#define INTEGER_ARG(name, number)                                                             \
+    {                                                                                         \
+        .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)(name), .value.integer = (number) \
+    }
 
 static grpc_channel *open_channel(const char *endpoint)
 {
@@ -169,9 +171,9 @@ static const void *with_id(lm_client_method_t method, const void *request, lm_ar
 {
     char id[33];
     lm_bytes_t *slot;
-    void *copy = lm_arena_alloc(arena, method == LM_CLIENT_ACQUIRE
-                                           ? sizeof(lm_api_acquire_request_t)
-                                           : sizeof(lm_api_release_request_t));
+    void *copy =
+        lm_arena_alloc(arena, method == LM_CLIENT_ACQUIRE ? sizeof(lm_api_acquire_request_t)
+                                                          : sizeof(lm_api_release_request_t));
     if (method == LM_CLIENT_ACQUIRE) {
         *(lm_api_acquire_request_t *)copy = *(const lm_api_acquire_request_t *)request;
         slot = &((lm_api_acquire_request_t *)copy)->request_id;

@@ -31,13 +31,13 @@ typedef enum {
 
 /** How a call ended. */
 typedef struct {
-    int grpc_status;        /* 0: the response is there */
-    lm_rc_t code;           /* lockmgr's own reason if it came along; else INTERNAL */
-    bool own;               /* the answer came from lockmgr, not from gRPC or a proxy on the way */
-    bool not_applied;       /* the caller may be sure that nothing was changed (K3) */
-    char text[256];         /* for people; empty on success */
-    char endpoint[160];     /* who answered last */
-    uint64_t sent_us;       /* CLOCK_BOOTTIME when the answered attempt was sent */
+    int grpc_status;    /* 0: the response is there */
+    lm_rc_t code;       /* lockmgr's own reason if it came along; else INTERNAL */
+    bool own;           /* the answer came from lockmgr, not from gRPC or a proxy on the way */
+    bool not_applied;   /* the caller may be sure that nothing was changed (K3) */
+    char text[256];     /* for people; empty on success */
+    char endpoint[160]; /* who answered last */
+    uint64_t sent_us;   /* CLOCK_BOOTTIME when the answered attempt was sent */
     unsigned attempts;
 } lm_client_result_t;
 

@@ -28,8 +28,7 @@ static lm_bytes_t bytes_of_slice(const grpc_slice *slice)
 static void run_batch(grpc_call *call, grpc_completion_queue *queue, lm_bytes_t request,
                       received_t *r)
 {
-    grpc_slice slice =
-        grpc_slice_from_copied_buffer((const char *)request.data, request.size);
+    grpc_slice slice = grpc_slice_from_copied_buffer((const char *)request.data, request.size);
     grpc_byte_buffer *payload = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
     grpc_op ops[6] = {
@@ -123,9 +122,8 @@ void lm_attempt_make(grpc_channel *channel, const lm_client_row_t *row, lm_bytes
     grpc_metadata_array_init(&r.initial);
     grpc_metadata_array_init(&r.trailing);
     grpc_completion_queue *queue = grpc_completion_queue_create_for_pluck(NULL);
-    gpr_timespec deadline =
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                     gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN));
+    gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                         gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN));
     grpc_slice path = grpc_slice_from_static_string(row->path);
     result->sent_us = lm_client_clock_us();
     grpc_call *call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue, path,

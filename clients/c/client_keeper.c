@@ -74,8 +74,7 @@ static bool wait_turn(lm_keeper_t *k, uint64_t pause_us)
     until.tv_nsec = (long)(ns % 1000000000);
     pthread_mutex_lock(&k->mutex);
     int rc = 0;
-    while (!k->stopping && rc == 0)
-        rc = pthread_cond_timedwait(&k->stop_wanted, &k->mutex, &until);
+    while (!k->stopping && rc == 0) rc = pthread_cond_timedwait(&k->stop_wanted, &k->mutex, &until);
     bool go_on = !k->stopping;
     pthread_mutex_unlock(&k->mutex);
     return go_on;

@@ -14,10 +14,10 @@ __attribute__((format(printf, 4, 5))) noreturn void lm_check_failed(const char *
 void lm_check_on_last_words(void (*hook)(const char *words));
 
 /** Stops the actor unless the condition holds; the rest, a printf format, shows the object. */
-#define LM_CHECK(condition, ...)                                              \
-    do {                                                                      \
-        if (__builtin_expect(!(condition), 0))                                \
-            lm_check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__);     \
+#define LM_CHECK(condition, ...)                                          \
+    do {                                                                  \
+        if (__builtin_expect(!(condition), 0))                            \
+            lm_check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 
 #endif

@@ -288,8 +288,8 @@ static void walk_message(walk_t *w, const lm_wire_type_t *type, const void *mess
             walk_list(w, field, message);
             continue;
         }
-        bool chosen = field->in_oneof &&
-                      CONST_AT(message, field->case_offset, int32_t) == field->number;
+        bool chosen =
+            field->in_oneof && CONST_AT(message, field->case_offset, int32_t) == field->number;
         bool present = !is_default(field, at);
         if (field->in_oneof ? !chosen : !present && !w->all) continue;
         if (field->kind == LM_WIRE_MESSAGE) {

@@ -54,9 +54,9 @@ typedef struct {
     void (*text)(void *arg, const char *name, lm_bytes_t value);
     void (*bytes)(void *arg, const char *name, lm_bytes_t value);
     void (*boolean)(void *arg, const char *name, bool value);
-    void (*int32)(void *arg, const char *name, int64_t value);  /* fits 32 bits: a JSON number */
-    void (*int64)(void *arg, const char *name, int64_t value);  /* a JSON string */
-    void (*uint64)(void *arg, const char *name, uint64_t value);/* a JSON string */
+    void (*int32)(void *arg, const char *name, int64_t value);   /* fits 32 bits: a JSON number */
+    void (*int64)(void *arg, const char *name, int64_t value);   /* a JSON string */
+    void (*uint64)(void *arg, const char *name, uint64_t value); /* a JSON string */
     void (*real)(void *arg, const char *name, double value);
     void (*enumeration)(void *arg, const char *name, int32_t value, const char *value_name);
 } lm_wire_visitor_t;

@@ -34,8 +34,8 @@ typedef struct {
     size_t count_offset;
     bool in_oneof;
     size_t case_offset;
-    const lm_wire_type_t *type;          /* of MESSAGE */
-    const lm_wire_enum_value_t *values;  /* of ENUM; NULL if it belongs to another package */
+    const lm_wire_type_t *type;         /* of MESSAGE */
+    const lm_wire_enum_value_t *values; /* of ENUM; NULL if it belongs to another package */
     size_t n_values;
 } lm_wire_field_t;
 
