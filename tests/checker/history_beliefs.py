@@ -1,9 +1,9 @@
 """Checks "mutual_exclusion" and "lost_grant": what clients believe, and whether the server agrees.
 
 mutual_exclusion  The stretches of time for which two owners believe that they hold one name never
-                  overlap when one of them is exclusive. A belief starts when the answer is there and
-                  ends at the client's own deadline (send time of that attempt + remaining lease -
-                  drift) or when the client sends a release.
+                  overlap when one of them is exclusive. A belief starts when the answer is there
+                  and ends at the client's own deadline (send time of that attempt + remaining
+                  lease - drift) or when the client sends a release.
 lost_grant        A get, most of all the one after the last fault, lists every hold that was
                   acknowledged and can neither have ended nor been released; no answer says "ended"
                   about such a hold.
@@ -11,7 +11,7 @@ lost_grant        A get, most of all the one after the last fault, lists every h
 
 import heapq
 
-from history_holds import beliefs, certain
+from history_holds import beliefs, certain, merged
 from history_model import Violation
 
 
@@ -93,7 +93,7 @@ def _wrongly_ended(book, hold, leases):
     found = []
     for op in hold.endings:
         for lease in leases:
-            if lease.start <= op.inv and op.ret < lease.end and not hold.superseded(op, lease.op):
+            if lease.start <= op.inv and op.ret < lease.end:
                 message = ("%s is told that token %d has ended, but it was promised until %d"
                            % (hold.owner, hold.token, lease.end))
                 found.append(Violation("lost_grant", "ended_too_early", book.name, message,
@@ -106,6 +106,6 @@ def check_lost_grants(book, settings):
     found, all_leases = [], []
     for hold in book.holds.values():
         leases = [lease for lease in certain(hold, settings) if lease.end > lease.start]
-        all_leases += leases
+        all_leases += merged(leases)
         found += _wrongly_ended(book, hold, leases)
     return _missing_holders(book, all_leases) + found

@@ -1,9 +1,9 @@
 """Check "honesty": "failed" means that nothing happened, and nothing happens that nobody asked for.
 
 Every holder that a get lists, and every hold that is renewed or released, needs an acquire of that
-owner that can have made it: one that was granted this token, or one that was under way or unknown at
-that time. If only failed acquires are left, one of them did have its effect (failed_but_applied);
-if there is none at all, the hold came from nowhere (unasked_hold).
+owner that can have made it: one that was granted this token, or one that was under way or unknown
+at that time. If only failed acquires are left, one of them did have its effect
+(failed_but_applied); if there is none at all, the hold came from nowhere (unasked_hold).
 """
 
 from bisect import bisect_right

@@ -3,8 +3,8 @@
 Invariants
   M1  All times are integer nanoseconds of one monotonic clock of one machine, so that comparing two
       of them is comparing real time.
-  M2  An operation whose outcome is unknown has ret == FOREVER, whatever time was written for it: its
-      effect may lie at any moment after inv, or nowhere.
+  M2  An operation whose outcome is unknown has ret == FOREVER, whatever time was written for it:
+      its effect may lie at any moment after inv, or nowhere.
   M3  Parsing never guesses. What it cannot understand raises HistoryError; a history that was read
       halfway must not be called clean.
 """
@@ -166,6 +166,8 @@ def parse_op(raw, line):
     op.holders = _holders(raw, line)
     if op.outcome == "ok" and op.result == "granted" and op.token is None:
         raise HistoryError("line %d: granted without a token" % line)
+    if op.op in ("release", "renew") and op.token is None and op.hold_id is None:
+        raise HistoryError("line %d: %s names neither token nor hold_id" % (line, op.op))
     op.final = raw.get("event") == "final_get" or op.proc == -1
     _times(op, raw, line)
     return op

@@ -1,8 +1,8 @@
 """Check "walk": can the holds of one name be put on one time line at all?
 
 The grants of a name, ordered by token, form a chain of epochs: one exclusive hold, or one group of
-shared holds that have their token in common. Each epoch has two unknown moments, when it was acquired
-and when it ended, and each piece of evidence bounds one of them:
+shared holds that have their token in common. Each epoch has two unknown moments, when it was
+acquired and when it ended, and each piece of evidence bounds one of them:
 
     acquired   from the first acquire that can have made it, to the first answer that shows it
     ended      from the last moment at which it was surely held, to the answer of its release
@@ -64,19 +64,14 @@ def _shows_held(hold):
     return hold.grants + hold.renewals + hold.sightings + hold.acked_releases()
 
 
-def _first_attempt(hold, release):
-    """The first of the calls that a "released" may speak of."""
-    return min([op for op in hold.releases if op.inv <= release.ret], key=lambda op: op.inv)
-
-
 def _bound_held(epoch, hold, settings):
     """Lower bound of the end, upper bound of the beginning."""
     for op in _shows_held(hold) + hold.endings:
         epoch.a_hi.lower_to(op.ret, op, "shown")
     for op in hold.grants + hold.renewals + hold.sightings:
         epoch.e_lo.raise_to(op.inv, op, "seen")
-    for op in hold.acked_releases():
-        first = _first_attempt(hold, op)
+    if hold.acked_releases():
+        first = min(hold.releases, key=lambda op: op.inv)
         epoch.e_lo.raise_to(first.inv, first, "seen")
     for lease in certain(hold, settings):
         epoch.e_lo.raise_to(lease.end, lease.op, "lease")
@@ -92,13 +87,13 @@ def _end_of(hold, book, shared):
         return Bound(op.ret, op, "over")
     last = max(over, key=lambda op: op.inv)
     again = (any(op.ret > last.inv for op in hold.grants)
-             or any(op.owner == hold.owner and op.outcome == "info" for op in book.acquires))
+             or hold.owner in book.unknown_owners)
     return Bound(FOREVER) if again else Bound(last.ret, last, "over")
 
 
 def _bound_end(epoch, book):
     shared = all(hold.mode == "shared" for hold in epoch.holds)
-    if shared and any(op.mode == "shared" and op.outcome == "info" for op in book.acquires):
+    if shared and book.unknown_shared:
         return
     ends = [_end_of(hold, book, shared) for hold in epoch.holds]
     last = max(ends, key=lambda bound: bound.at)
@@ -187,8 +182,8 @@ def _check_free(book, epochs):
     return found
 
 
-def _held_by_another(op, epochs, ends):
-    for turn in range(bisect_left(ends, op.inv), len(epochs)):
+def _held_by_another(op, sent, epochs, ends):
+    for turn in range(bisect_left(ends, sent), len(epochs)):
         if epochs[turn].a_early > op.ret:
             return False
         if epochs[turn].owners != {op.owner}:
@@ -196,28 +191,29 @@ def _held_by_another(op, epochs, ends):
     return False
 
 
-def _check_denied(book, epochs):
+def _check_denied(book, epochs, askers):
     """A refusal, although nobody else can have held the name at any moment of the call."""
-    ends, askers, found = [epoch.e_late for epoch in epochs], Askers(book), []
+    ends, found = [epoch.e_late for epoch in epochs], []
     for op in book.acquires:
         if op.outcome != "ok" or op.result not in DENIED:
             continue
-        if _held_by_another(op, epochs, ends) or askers.of_others(op.owner, op.inv, op.ret):
+        sent = book.first_sent(op)
+        if (_held_by_another(op, sent, epochs, ends)
+                or askers.of_others(op.owner, sent, op.ret)):
             continue
         message = "%s is answered %s, but nobody else can have held it" % (op.owner, op.result)
         found.append(Violation("walk", "held_by_nobody", book.name, message, [op]))
     return found
 
 
-def _check_members(book):
+def _check_members(book, askers):
     """A shared hold is over when its release is answered, even while its group lives on."""
     found = []
     for hold in book.holds.values():
         released = max(hold.acked_releases(), key=lambda op: op.inv, default=None)
         if hold.mode != "shared" or released is None:
             continue
-        if any(op.owner == hold.owner and op.outcome != "fail" and book.reach(op) > released.inv
-               for op in book.acquires):
+        if askers.of_owner(hold.owner, released.inv + 1, FOREVER):
             continue
         for op in hold.sightings + hold.renewals:
             if op.inv > released.ret:
@@ -229,9 +225,9 @@ def _check_members(book):
 
 
 def check_walk(book, settings):
-    epochs = make_epochs(book, settings)
-    found = _place_early(book, epochs) + _check_members(book)
+    epochs, askers = make_epochs(book, settings), Askers(book)
+    found = _place_early(book, epochs) + _check_members(book, askers)
     if not found:
         _place_late(epochs)
-        found = _check_free(book, epochs) + _check_denied(book, epochs)
+        found = _check_free(book, epochs) + _check_denied(book, epochs, askers)
     return found

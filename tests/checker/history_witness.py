@@ -2,8 +2,8 @@
 
 Every answer of a mutation carries op_seq, its place in the one order of commands. An operation that
 was answered before another was sent stands before it, or at the same place when one command served
-both (the repeat of a request). Scanning by op_seq and keeping M, the latest moment at which anything
-so far was sent, a later place that was answered before M is a contradiction.
+both (the repeat of a request). Scanning by op_seq and keeping M, the latest moment at which
+anything so far was sent, a later place that was answered before M is a contradiction.
 """
 
 from history_model import FOREVER, Violation
