@@ -69,9 +69,10 @@ typedef struct lm_owner lm_owner_t; /* private: an identity and an owner, kept o
 typedef struct lm_record {
     struct lm_record *internal_key_next;
     uint32_t internal_key_hash;
-    lm_record_state_t state : 8;
-    lm_end_t end : 8;       /* of a finished one */
+    lm_record_state_t state : 4;
+    lm_end_t end : 4;       /* of a finished one */
     lm_rc_t code : 8;       /* with LM_END_REFUSED */
+    uint32_t internal_id_size : 8;
     bool cancelled : 1;     /* a Cancel met the hold: any end leaves it retired (S10d) */
     bool internal_release : 1, internal_any_body : 1, internal_joined : 1, internal_has_joined : 1;
     lm_owner_t *internal_owner;
@@ -144,7 +145,8 @@ typedef struct {
                                   unknown: then key tells whose it was), and with REFUSED and VOID */
     lm_request_key_t key;      /* of an answer: the command's (empty for those without); otherwise of
                                   the record */
-    lm_bytes_t name;           /* of the lock, empty if there is none */
+    lm_bytes_t name;           /* of the lock, empty if there is none; where nobody holds or waits any
+                                  more and in refusals it may be the command's own view, as key is */
 } lm_effect_t;
 
 typedef struct {
@@ -152,8 +154,9 @@ typedef struct {
     const lm_effect_t *items;
 } lm_effects_t;
 
-/** Applies one command. Total: any command is fine, whatever its numbers and names are; only a
- *  command without a known kind stops the actor (the decoder has refused it before).
+/** Applies one command. Total for every command that the decoder of wire_command.h lets through:
+ *  whatever its numbers are, and whatever exists or not. Stops the actor at what the decoder refuses:
+ *  unknown kinds and modes, texts beyond the limits of base_limits.h.
  *
  *  Refusals of an Acquire or Release that are decided here: REQUEST_REUSED (same key, other body),
  *  OUTCOME_UNKNOWN (S12a: seen, or its record may have been evicted), QUOTA_EXCEEDED; and, as

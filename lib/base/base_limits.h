@@ -1,0 +1,51 @@
+/* Limits on everything that somebody else can make grow, and why they are what they are. */
+#ifndef LM_BASE_LIMITS_H
+#define LM_BASE_LIMITS_H
+
+#include <stdint.h>
+
+/* ---- texts of requests, in bytes
+ * ------------------------------------------------------------------ */
+
+/* Lock names: long enough for a path of several uuids. */
+#define LM_NAME_BYTES_MAX 512
+/* Owners: a host name, a process and a thread. */
+#define LM_OWNER_BYTES_MAX 256
+/* Request ids: a uuid with a prefix. */
+#define LM_REQUEST_ID_BYTES_MAX 128
+/* Authenticated identities: the subject of a certificate. */
+#define LM_IDENTITY_BYTES_MAX 256
+
+/* ---- leases, in milliseconds
+ * ----------------------------------------------------------------------- */
+
+/* Longest lease that the log may carry; configuration allows less. One day fits 32 bits. */
+#define LM_TTL_MS_MAX UINT64_C(86400000)
+
+/* ---- replicated settings: what is in force before the first Takeover, and what one may bring
+ * --------- */
+
+/* A queue that long means minutes of waiting; every waiter costs memory on every replica. */
+#define LM_WAITERS_PER_LOCK_DEFAULT 10000
+#define LM_WAITERS_PER_LOCK_MAX 1000000
+/* 300 bytes each. */
+#define LM_LOCKS_DEFAULT 1000000
+#define LM_LOCKS_MAX 100000000
+/* Holds and waits of one owner. */
+#define LM_HOLDS_PER_OWNER_DEFAULT 10000
+#define LM_HOLDS_PER_OWNER_MAX 1000000
+/* Finished requests that are remembered; at 10,000 a second half a minute. */
+#define LM_RECORD_RING_DEFAULT 262144
+#define LM_RECORD_RING_MAX 16777216
+/* Level of semantics that this build applies. */
+#define LM_SEMANTICS_LEVEL 1
+
+/* ---- log entries
+ * ----------------------------------------------------------------------------------- */
+
+/* Commands in one entry: a turn of the leader takes at most that many. */
+#define LM_BATCH_COMMANDS_MAX 4096
+/* Bytes of one entry with its frame. 4096 commands of the largest kind are about 5 MB. */
+#define LM_BATCH_BYTES_MAX (8U * 1024 * 1024)
+
+#endif
