@@ -1,10 +1,10 @@
 #include "core_restart.h"
 
-#include "base_arena.h"
-#include "base_check.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "base_arena.h"
+#include "base_check.h"
 
 typedef struct {
     bool helloed;
@@ -47,7 +47,7 @@ struct lm_restart {
     lm_exit_t end_code;
 };
 
-/* ---- small helpers ------------------------------------------------------------------------------ */
+/* ---- small helpers ---- */
 
 static lm_wish_t *wish(lm_wishes_t *out, lm_wish_kind_t kind)
 {
@@ -147,7 +147,7 @@ const char *lm_child_state_name(lm_child_state_t state)
     return names[state];
 }
 
-/* ---- mode --------------------------------------------------------------------------------------- */
+/* ---- mode ---- */
 
 static void tell_mode(const lm_restart_t *machine, lm_wishes_t *out)
 {
@@ -204,7 +204,7 @@ static void settle_mode(lm_restart_t *machine, lm_wishes_t *out)
     if (troubled) ask_to_drain(machine, out);
 }
 
-/* ---- the ordered stop --------------------------------------------------------------------------- */
+/* ---- the ordered stop ---- */
 
 static bool stage_exists(const lm_restart_t *machine, uint32_t stage)
 {
@@ -311,7 +311,7 @@ static void begin_stop(lm_restart_t *machine, lm_exit_t code, uint64_t now_us, l
     machine->phase_ends_us = asked ? now_us + LM_RESTART_DRAIN_US : now_us;
 }
 
-/* ---- deaths ------------------------------------------------------------------------------------- */
+/* ---- deaths ---- */
 
 /** Notes a death; true if there were more in the period than are ordinary. */
 static bool count_death(child_t *child, uint64_t now_us)
@@ -361,7 +361,7 @@ static void bury(lm_restart_t *machine, child_t *child, int code, int signal, ui
     if (machine->phase == PHASE_DRAIN && child->spec->drains) machine->phase_ends_us = now_us;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 /** Everything that was counted before a pause of our own is counted anew (S9). */
 static void forgive_pause(lm_restart_t *machine, uint64_t now_us)
@@ -440,7 +440,7 @@ static void watch_child(lm_restart_t *machine, child_t *child, bool blocking, ui
     child->n_deaths = 0;
 }
 
-/* ---- events ------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 lm_restart_t *lm_restart_new(const lm_restart_spec_t *specs, size_t n_children,
                              const uint32_t *counters)
@@ -476,8 +476,7 @@ void lm_restart_begin(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out)
         spawn_child(machine, &machine->children[i], now_us, out);
 }
 
-void lm_restart_spawn_failed(lm_restart_t *machine, size_t child, uint64_t now_us,
-                             lm_wishes_t *out)
+void lm_restart_spawn_failed(lm_restart_t *machine, size_t child, uint64_t now_us, lm_wishes_t *out)
 {
     lm_restart_exited(machine, child, LM_EXIT_SYSTEM, 0, now_us, out);
 }
@@ -553,8 +552,7 @@ void lm_restart_exited(lm_restart_t *machine, size_t child, int code, int signal
     settle_stop(machine, now_us, out);
 }
 
-void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_us,
-                     lm_wishes_t *out)
+void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_us, lm_wishes_t *out)
 {
     forgive_pause(machine, now_us);
     for (size_t i = 0; i < machine->n_children; i++) {
@@ -582,7 +580,7 @@ void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out
     settle_stop(machine, now_us, out);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 lm_restart_view_t lm_restart_view(const lm_restart_t *machine, size_t child)
 {

@@ -14,9 +14,9 @@
  *
  * States of a child
  *
- *   waiting --(back-off over)--> spawning --(all rooms said hello)--> starting --(all ready)--> ready
- *      ^                            |                                    |                        |
- *      |                            +---- silent, or not ready in time: killing <-----------------+
+ *   waiting --(back-off over)--> spawning --(all rooms said hello)--> starting --(all ready)-->
+ * ready ^                            |                                    | | | +---- silent, or
+ * not ready in time: killing <-----------------+
  *      +---------- exited ----------+------------------------------------+------------------------+
  *
  *   any --(the node stops)--> stopping --(too slow)--> killing --(exited)--> gone
@@ -24,28 +24,30 @@
 #ifndef LM_CORE_RESTART_H
 #define LM_CORE_RESTART_H
 
-#include "base_exit.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base_exit.h"
+
 enum {
     LM_RESTART_CHILDREN_MAX = 8,
-    LM_RESTART_ROOMS_MAX = 2,   /* of one child */
+    LM_RESTART_ROOMS_MAX = 2,     /* of one child */
     LM_RESTART_ROOM_NUMBERS = 32, /* room numbers are below this */
-    LM_RESTART_WISHES_MAX = 160,  /* of one event; the densest, a mode change, needs fewer than 64 */
-    LM_RESTART_INTENSITY = 5,     /* deaths in the period below that are still ordinary */
+    LM_RESTART_WISHES_MAX = 160, /* of one event; the densest, a mode change, needs fewer than 64 */
+    LM_RESTART_INTENSITY = 5,    /* deaths in the period below that are still ordinary */
 };
 
 #define LM_RESTART_TICK_US UINT64_C(50000)
-#define LM_RESTART_LATE_US UINT64_C(200000)      /* a tick later than this restarts all counts */
-#define LM_RESTART_PERIOD_US UINT64_C(60000000)  /* for the intensity, and to call a child healthy */
+#define LM_RESTART_LATE_US UINT64_C(200000)     /* a tick later than this restarts all counts */
+#define LM_RESTART_PERIOD_US UINT64_C(60000000) /* for the intensity, and to call a child healthy \
+                                                 */
 #define LM_RESTART_BACKOFF_MIN_US UINT64_C(100000)
 #define LM_RESTART_BACKOFF_MAX_US UINT64_C(10000000)
 #define LM_RESTART_DRAIN_US UINT64_C(2000000)
-#define LM_RESTART_REAP_US UINT64_C(500000)      /* patience with a killed child before the next stage */
-#define LM_RESTART_STOP_US UINT64_C(10000000)    /* a stop is over after this, whoever is left */
+#define LM_RESTART_REAP_US UINT64_C(500000) /* patience with a killed child before the next stage \
+                                             */
+#define LM_RESTART_STOP_US UINT64_C(10000000) /* a stop is over after this, whoever is left */
 
 /** What a child is and how it is treated. Constant; must outlive the machine. */
 typedef struct {
@@ -78,10 +80,10 @@ const char *lm_child_state_name(lm_child_state_t state);
 typedef enum { LM_NODE_STARTING = 0, LM_NODE_SERVING = 1, LM_NODE_DRAINING = 2 } lm_node_mode_t;
 
 typedef enum {
-    LM_WISH_SPAWN,   /* child, counter: start a process; answer with lm_restart_spawn_failed if not */
-    LM_WISH_KILL,    /* child, why: SIGKILL */
-    LM_WISH_START,   /* room: send it the configuration */
-    LM_WISH_PING,    /* room, sequence */
+    LM_WISH_SPAWN, /* child, counter: start a process; answer with lm_restart_spawn_failed if not */
+    LM_WISH_KILL,  /* child, why: SIGKILL */
+    LM_WISH_START, /* room: send it the configuration */
+    LM_WISH_PING,  /* room, sequence */
     LM_WISH_PEER_UP, /* room: tell it that room about is ready */
     LM_WISH_MODE,    /* room, mode: tell it the node's mode */
     LM_WISH_STOP,    /* room, grace_us: ask it to end */
@@ -116,7 +118,7 @@ lm_restart_t *lm_restart_new(const lm_restart_spec_t *specs, size_t n_children,
                              const uint32_t *counters);
 void lm_restart_destroy(lm_restart_t **machine);
 
-/* ---- events ------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 /** The node begins: all children are spawned. First event, once. */
 void lm_restart_begin(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out);
@@ -143,7 +145,7 @@ void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out);
 /** The room that was asked to drain has answered, or never will. */
 void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out);
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 typedef struct {
     lm_child_state_t state;

@@ -10,9 +10,9 @@ enum { ROOM_RAFT = 2, ROOM_LOCK, ROOM_GATEWAY, ROOM_CLIENTS, ROOM_PEERS, ROOM_HE
 #define MS UINT64_C(1000)
 #define S UINT64_C(1000000)
 
-#define TIMES                                                              \
-    .hello_within_us = 10 * S, .ready_within_us = 60 * S,                  \
-    .ping_every_us = 100 * MS, .hang_us = S, .hang_blocking_us = 30 * S
+#define TIMES                                                                                      \
+    .hello_within_us = 10 * S, .ready_within_us = 60 * S, .ping_every_us = 100 * MS, .hang_us = S, \
+    .hang_blocking_us = 30 * S
 
 static const lm_restart_spec_t specs[CHILDREN] = {
     {"raft", {ROOM_RAFT}, 1, 2, true, TIMES, .stop_us = 2 * S},
@@ -139,7 +139,7 @@ static uint64_t wait_for_spawn(size_t child)
     return now_us - from_us;
 }
 
-/* ---- start and introductions -------------------------------------------------------------------- */
+/* ---- start and introductions ---- */
 
 Test(core_restart, all_are_spawned_and_counters_go_on)
 {
@@ -210,7 +210,7 @@ Test(core_restart, words_of_an_earlier_start_change_nothing)
     cr_assert_eq(state(LOCK), LM_CHILD_SPAWNING);
 }
 
-/* ---- death and restart -------------------------------------------------------------------------- */
+/* ---- death and restart ---- */
 
 Test(core_restart, one_death_restarts_one)
 {
@@ -311,7 +311,7 @@ Test(core_restart, spawn_that_fails_is_tried_again)
     wait_for_spawn(HEALTH);
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 Test(core_restart, silent_child_is_killed_and_replaced_within_a_second_and_a_half)
 {
@@ -378,7 +378,7 @@ Test(core_restart, not_ready_in_time_is_a_fault_unless_it_works_on_the_disk)
     cr_assert(!find(LM_WISH_KILL, RAFT));
 }
 
-/* ---- S9 ----------------------------------------------------------------------------------------- */
+/* ---- S9 ---- */
 
 Test(core_restart, s9_whole_node_frozen_kills_nobody)
 {
@@ -441,7 +441,7 @@ Test(core_restart, s9_end_of_blocking_io_is_a_sign_of_life)
     cr_assert_eq(count(LM_WISH_KILL), 0);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------ */
+/* ---- the end ---- */
 
 Test(core_restart, stop_is_ordered_drain_edge_lock_raft)
 {
