@@ -45,7 +45,10 @@
 
 /* Commands in one entry: a turn of the leader takes at most that many. */
 #define LM_BATCH_COMMANDS_MAX 4096
-/* Bytes of one entry with its frame. 4096 commands of the largest kind are about 5 MB. */
-#define LM_BATCH_BYTES_MAX (8U * 1024 * 1024)
+/* Bytes of one entry with its frame; a PROPOSE of it fits its limit on the bus. */
+#define LM_BATCH_BYTES_MAX (1024U * 1024)
+/* Bytes that a command adds to an entry beyond its texts, at most, and those of the frame. */
+#define LM_COMMAND_BYTES_EXTRA 160U
+#define LM_BATCH_BYTES_EXTRA 32U
 
 #endif
