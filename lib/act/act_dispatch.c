@@ -4,6 +4,7 @@
 
 #include "act_limits.h"
 #include "base_check.h"
+#include "base_log.h"
 #include "wire_bus.h"
 
 /* ---- making and ending ------------------------------------------------------------------------ */
@@ -62,6 +63,15 @@ static lm_rc_t counted(lm_dispatch_t *d, lm_counter_t counter, lm_rc_t rc)
     return rc;
 }
 
+static lm_rc_t dropped(const incoming_t *in, lm_rc_t rc)
+{
+    if (lm_log_enabled(LM_LOG_DEBUG))
+        lm_debug("%s from %s is not handled: %s", in->row ? in->row->name : "a message",
+                 lm_participant_name(in->from.participant ? in->from.participant : in->connection),
+                 lm_rc_name(rc));
+    return rc;
+}
+
 static lm_rc_t read_envelope(lm_dispatch_t *d, incoming_t *in, lm_bytes_t envelope)
 {
     void *decoded = NULL;
@@ -111,7 +121,9 @@ static lm_rc_t check_generations(lm_dispatch_t *d, incoming_t *in)
 {
     lm_generation_t from = in->from.generation;
     lm_peer_t *peer = &d->out.peers[in->from.participant];
-    if (from.boot_id == 0 || lm_generation_compare(from, peer->generation) < 0 ||
+    int order = lm_generation_compare(from, peer->generation);
+    bool newer_than_connection = in->connection != LM_NOBODY && order > 0;
+    if (from.boot_id == 0 || order < 0 || newer_than_connection ||
         !is_for_me(d, in->envelope->to_generation))
         return counted(d, LM_COUNT_STALE, LM_RC_CANCELLED);
     lm_dispatch_peer_up(d, in->from.participant, from);
@@ -238,7 +250,7 @@ static lm_rc_t handle(lm_dispatch_t *d, incoming_t *in)
     lm_rc_t rc = check_content(d, in, &body);
     if (rc != LM_RC_OK) {
         answer_refused(d, in, rc);
-        return rc;
+        return dropped(in, rc);
     }
     if (in->row->number == LM_MSG_START && d->functions->on_start)
         d->functions->on_start(d->host, body);
@@ -262,7 +274,7 @@ lm_rc_t lm_dispatch_message(lm_dispatch_t *d, lm_participant_t connection, lm_by
     if (rc == LM_RC_OK) rc = check_ends(d, &in);
     if (rc == LM_RC_OK) rc = check_generations(d, &in);
     if (rc == LM_RC_OK) rc = check_kind(d, &in);
-    if (rc != LM_RC_OK) return rc;
+    if (rc != LM_RC_OK) return dropped(&in, rc);
     if (in.call && in.envelope->refused) return take_refusal(d, &in);
     void (*own)(lm_dispatch_t *, const void *) = own_handler(in.row->number);
     return own ? handle_own(d, &in, own) : handle(d, &in);

@@ -48,7 +48,8 @@ void lm_dispatch_destroy(lm_dispatch_t *d);
 void lm_dispatch_begin(lm_dispatch_t *d, uint64_t now_us);
 
 /** Handles one message. connection is who stands at the other end as far as the host knows;
- *  LM_NOBODY if it does not. Returns LM_RC_OK if a handler had it. */
+ *  LM_NOBODY if it does not. Of a known connection the host has adopted the generation before.
+ *  Returns LM_RC_OK if a handler had it. */
 lm_rc_t lm_dispatch_message(lm_dispatch_t *d, lm_participant_t connection, lm_bytes_t envelope,
                             lm_bytes_t body);
 

@@ -1,0 +1,60 @@
+/* The sockets of the internal bus; the only file that knows ZeroMQ.
+ *
+ * Invariants
+ *   L1  A send takes the whole message or nothing, and says which; nothing is lost in silence by the
+ *       sender's own socket.
+ *   L2  No heartbeats: between processes of one machine a death closes the connection at once, and
+ *       a peer that only stands still must find its messages when it goes on. Who stands still too
+ *       long is the supervisor's business.
+ */
+#ifndef LM_ACT_LINK_H
+#define LM_ACT_LINK_H
+
+#include <stdbool.h>
+
+#include "base_bytes.h"
+
+/** A socket: bound, with any number of consumers; or connected to one binder. */
+typedef struct lm_link lm_link_t;
+
+/** Longest address of a consumer, with its NUL. */
+enum { LM_ADDRESS_BYTES = 32 };
+
+/** Binds "ipc://PATH"; a stale socket file there is removed, the new one is for this user alone.
+ *  NULL with errno if that fails. */
+lm_link_t *lm_link_bind(const char *endpoint);
+
+/** Begins to connect to an endpoint, under an address of one's own that is not empty. NULL with errno
+ *  if that fails; an endpoint where nobody listens yet is no failure. */
+lm_link_t *lm_link_connect(const char *endpoint, const char *address);
+
+/** Closes. What was sent may still leave for as long as linger_ms. */
+void lm_link_close(lm_link_t **link, int linger_ms);
+
+typedef enum {
+    LM_LINK_SENT,
+    LM_LINK_FULL, /* the pipe is full */
+    LM_LINK_GONE, /* nobody is connected under that address */
+} lm_link_sent_t;
+
+/** Sends one message; address is that of the consumer, NULL on a connected link. */
+lm_link_sent_t lm_link_send(lm_link_t *link, const char *address, lm_bytes_t bytes);
+
+/** Takes one message if there is one. Both views are valid until the next call on this link; address
+ *  is empty on a connected link. A message of another number of parts has an empty content. */
+bool lm_link_receive(lm_link_t *link, lm_bytes_t *address, lm_bytes_t *bytes);
+
+/** What to wait for: a link, or a descriptor if link is NULL. */
+typedef struct {
+    lm_link_t *link;
+    int fd;
+    bool ready; /* set by lm_link_wait */
+} lm_wait_t;
+
+/** Most things that can be waited for at once. */
+enum { LM_WAIT_MAX = 96 };
+
+/** Waits until something can be read or the time is over; negative: for ever. */
+void lm_link_wait(lm_wait_t *items, size_t n, int timeout_ms);
+
+#endif
