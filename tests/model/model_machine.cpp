@@ -17,6 +17,8 @@ u16 bit(int request) { return static_cast<u16>(1u << request); }
 
 // ---- the window of finished records
 
+void forget_newer(Stamp &stamp, int request) { stamp.newer &= static_cast<u16>(~bit(request)); }
+
 // Calls `change` with each stamp that still decides about a copy, and the request of that copy.
 template <class Change> void change_stamps(State &s, Change change)
 {
@@ -46,7 +48,7 @@ void evict_oldest(State &s)
             stamp.record_evicted = 1;
         if (stamp.newer & bit(victim))
             stamp.too_old = 1;
-        stamp.newer &= static_cast<u16>(~bit(victim));
+        forget_newer(stamp, victim);
     });
 }
 
@@ -76,7 +78,7 @@ void settle(State &s, int request, Record as)
     weaken_wait(s, request);
     s.record[request] = as;
     if (as == Record::Unknown) {
-        change_stamps(s, [&](Stamp &stamp, int) { stamp.newer &= static_cast<u16>(~bit(request)); });
+        change_stamps(s, [&](Stamp &stamp, int) { forget_newer(stamp, request); });
         return;
     }
     s.once_finished |= bit(request);
@@ -198,7 +200,7 @@ bool window_refuses(State &s, const Entry &e, NewsList &news)
     return refuse;
 }
 
-// The checker knows more than apply: whether this id was over once, and whether anybody still waits.
+// The checker knows more than apply: whether this id was over once, and whether its client waits.
 void check_execution(State &s, const Entry &e)
 {
     const int request = e.subject;
@@ -273,11 +275,13 @@ void apply_leave(State &s, const Entry &e, NewsList &news)
 {
     if (is_void(s, e) || (!e.wait_current && setting.rule.leave_names_wait))
         return;
-    const Record as = setting.rule.leave_forgets_id ? Record::Unknown : Record::Retired;
-    if (remove_waiter(s, e.subject))
-        settle(s, e.subject, as);
-    else if (!setting.rule.leave_spares_holds && holder_of(s) == e.subject)
-        end_hold(s, Violation::BelievedLeft, as, news);
+    if (remove_waiter(s, e.subject)) {
+        settle(s, e.subject, Record::Unknown);
+        if (!setting.rule.leave_forgets_id)
+            s.record[e.subject] = Record::Retired;
+    } else if (!setting.rule.leave_spares_holds && holder_of(s) == e.subject) {
+        end_hold(s, Violation::BelievedLeft, Record::Unknown, news);
+    }
 }
 
 void apply_wait_timeout(State &s, const Entry &e, NewsList &news)
@@ -286,7 +290,7 @@ void apply_wait_timeout(State &s, const Entry &e, NewsList &news)
         return;
     if (remove_waiter(s, e.subject)) {
         settle(s, e.subject, Record::Ended);
-        news.add(News::HasEnded, e.subject);
+        news.add(News::TimedOut, e.subject);
     } else if (!setting.rule.timeout_spares_holds && holder_of(s) == e.subject) {
         end_hold(s, Violation::BelievedTimedOut, Record::Ended, news);
     }

@@ -1,7 +1,7 @@
 // The replicated state machine: what one applied command does on every replica alike.
 //
-// It reads the entry and the replicated state only. What the leader's lock has to do about the result -
-// answer, abandon, arm a timer - is reported as news, in the order in which it happened.
+// It reads the entry and the replicated state only. What the leader's lock has to do about the
+// result (answer, abandon, arm a timer) is reported as news, in the order in which it happened.
 #pragma once
 
 #include "model_state.h"
@@ -14,6 +14,7 @@ enum class News : u8 {
     Queued,       // subject waits now
     StillHolding, // subject was a repeat of the request that holds
     HasEnded,     // subject is over
+    TimedOut,     // the wait of subject is over, whatever id listens
     CannotTell,   // the copy is too old to decide whether it executed before
     HoldEnded,
     Renewed,      // subject: the client

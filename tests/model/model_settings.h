@@ -1,7 +1,7 @@
 // What one run of the model looks at: the bounds of the small world, and the rules in force.
 //
-// Every rule is on by default. A mutant is a run with one or more rules taken away; the model is only
-// worth something while each such run finds a schedule that goes wrong.
+// Every rule is on by default. A mutant is a run with one or more rules taken away; the model is
+// only worth something while such runs find a schedule that goes wrong.
 #pragma once
 
 #include <cstdint>
@@ -102,7 +102,7 @@ struct Settings {
     bool is_generic(int client) const { return client < generic; }
 };
 
-// One process examines one setting, so the setting is a plain global that nobody writes after start.
+// One process examines one setting, so this is a plain global that nobody writes after the start.
 extern Settings setting;
 
 // Reads `key=value` and `-rule`. Returns an empty string, or what is wrong.

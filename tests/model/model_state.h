@@ -38,7 +38,7 @@ enum class Command : u8 {
 // The dedup entry of a request id.
 enum class Record : u8 { Unknown, Waiting, Holding, Ended, Retired };
 
-enum class Answer : u8 { None, Granted, Ended, CannotTell };
+enum class Answer : u8 { None, Granted, Ended, CannotTell, TimedOut };
 
 enum class Violation : u8 {
     None,
@@ -193,7 +193,6 @@ struct State {
     u8 leader_changes_left, lock_restarts_left, wait_timeouts_left, refusals_left;
     u8 minted_in_entry; // within one step only
     Violation violation;
-    u8 unused[1];
 };
 
 static_assert(std::has_unique_object_representations_v<State>, "a state is hashed as memory");
