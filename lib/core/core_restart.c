@@ -49,17 +49,18 @@ struct lm_restart {
 
 /* ---- small helpers ---- */
 
-static lm_wish_t *wish(lm_wishes_t *out, lm_wish_kind_t kind)
+static lm_restart_wish_t *wish(lm_restart_wishes_t *out, lm_restart_wish_kind_t kind)
 {
     LM_CHECK(out->n < LM_RESTART_WISHES_MAX, "%zu wishes, the next is of kind %d", out->n, kind);
-    lm_wish_t *item = &out->items[out->n++];
-    *item = (lm_wish_t){.kind = kind};
+    lm_restart_wish_t *item = &out->items[out->n++];
+    *item = (lm_restart_wish_t){.kind = kind};
     return item;
 }
 
-static lm_wish_t *wish_for_room(lm_wishes_t *out, lm_wish_kind_t kind, uint32_t number)
+static lm_restart_wish_t *wish_for_room(lm_restart_wishes_t *out, lm_restart_wish_kind_t kind,
+                                        uint32_t number)
 {
-    lm_wish_t *item = wish(out, kind);
+    lm_restart_wish_t *item = wish(out, kind);
     item->room = number;
     return item;
 }
@@ -116,15 +117,16 @@ static child_t *find_room(lm_restart_t *machine, uint32_t number, uint32_t count
 }
 
 static void kill_child(lm_restart_t *machine, child_t *child, const char *why, uint64_t now_us,
-                       lm_wishes_t *out)
+                       lm_restart_wishes_t *out)
 {
-    lm_wish_t *item = wish(out, LM_WISH_KILL);
+    lm_restart_wish_t *item = wish(out, LM_WISH_KILL);
     item->child = index_of(machine, child);
     item->why = why;
     set_state(child, LM_CHILD_KILLING, now_us);
 }
 
-static void spawn_child(lm_restart_t *machine, child_t *child, uint64_t now_us, lm_wishes_t *out)
+static void spawn_child(lm_restart_t *machine, child_t *child, uint64_t now_us,
+                        lm_restart_wishes_t *out)
 {
     LM_CHECK(child->state == LM_CHILD_WAITING, "%s is %s", child->spec->name,
              lm_child_state_name(child->state));
@@ -134,7 +136,7 @@ static void spawn_child(lm_restart_t *machine, child_t *child, uint64_t now_us, 
     child->ping_at_us = now_us;
     child->was_blocking = false;
     set_state(child, LM_CHILD_SPAWNING, now_us);
-    lm_wish_t *item = wish(out, LM_WISH_SPAWN);
+    lm_restart_wish_t *item = wish(out, LM_WISH_SPAWN);
     item->child = index_of(machine, child);
     item->counter = child->counter;
 }
@@ -149,7 +151,7 @@ const char *lm_child_state_name(lm_child_state_t state)
 
 /* ---- mode ---- */
 
-static void tell_mode(const lm_restart_t *machine, lm_wishes_t *out)
+static void tell_mode(const lm_restart_t *machine, lm_restart_wishes_t *out)
 {
     for (size_t i = 0; i < machine->n_children; i++) {
         const child_t *child = &machine->children[i];
@@ -161,7 +163,7 @@ static void tell_mode(const lm_restart_t *machine, lm_wishes_t *out)
 }
 
 /** Asks every child that can hand over leadership to do so. Returns how many were asked. */
-static size_t ask_to_drain(const lm_restart_t *machine, lm_wishes_t *out)
+static size_t ask_to_drain(const lm_restart_t *machine, lm_restart_wishes_t *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < machine->n_children; i++) {
@@ -191,7 +193,7 @@ static bool all_ready(const lm_restart_t *machine)
 
 /** An ordinary restart does not change the mode: calls wait for the new start. Trouble does, and a
  *  node in trouble should not lead. */
-static void settle_mode(lm_restart_t *machine, lm_wishes_t *out)
+static void settle_mode(lm_restart_t *machine, lm_restart_wishes_t *out)
 {
     if (machine->phase != PHASE_RUN) return;
     bool troubled = any_troubled(machine);
@@ -224,7 +226,8 @@ static bool stage_is_gone(const lm_restart_t *machine, uint32_t stage)
 }
 
 /** A child that has not said hello has nothing to put in order, and cannot be asked. */
-static void stop_child(lm_restart_t *machine, child_t *child, uint64_t now_us, lm_wishes_t *out)
+static void stop_child(lm_restart_t *machine, child_t *child, uint64_t now_us,
+                       lm_restart_wishes_t *out)
 {
     if (!is_at_work(child)) return;
     if (child->state == LM_CHILD_SPAWNING) {
@@ -238,7 +241,8 @@ static void stop_child(lm_restart_t *machine, child_t *child, uint64_t now_us, l
         machine->phase_ends_us = now_us + child->spec->stop_us;
 }
 
-static void enter_stage(lm_restart_t *machine, uint32_t stage, uint64_t now_us, lm_wishes_t *out)
+static void enter_stage(lm_restart_t *machine, uint32_t stage, uint64_t now_us,
+                        lm_restart_wishes_t *out)
 {
     machine->phase = PHASE_STAGES;
     machine->stage = stage;
@@ -250,7 +254,8 @@ static void enter_stage(lm_restart_t *machine, uint32_t stage, uint64_t now_us, 
 }
 
 /** Kills what is left of a stage, or of all when any is set. */
-static void kill_leftovers(lm_restart_t *machine, bool any, uint64_t now_us, lm_wishes_t *out)
+static void kill_leftovers(lm_restart_t *machine, bool any, uint64_t now_us,
+                           lm_restart_wishes_t *out)
 {
     for (size_t i = 0; i < machine->n_children; i++) {
         child_t *child = &machine->children[i];
@@ -260,7 +265,7 @@ static void kill_leftovers(lm_restart_t *machine, bool any, uint64_t now_us, lm_
     }
 }
 
-static void end_node(lm_restart_t *machine, lm_wishes_t *out)
+static void end_node(lm_restart_t *machine, lm_restart_wishes_t *out)
 {
     machine->phase = PHASE_OVER;
     wish(out, LM_WISH_END)->code = machine->end_code;
@@ -274,7 +279,7 @@ static bool stage_is_over(const lm_restart_t *machine, uint64_t now_us)
     return now_us >= machine->phase_ends_us + LM_RESTART_REAP_US;
 }
 
-static void settle_stop(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out)
+static void settle_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     if (machine->phase == PHASE_RUN || machine->phase == PHASE_OVER) return;
     if (now_us >= machine->stop_began_us + LM_RESTART_STOP_US) {
@@ -295,7 +300,8 @@ static void settle_stop(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out
     if (machine->phase == PHASE_STAGES && !left) end_node(machine, out);
 }
 
-static void begin_stop(lm_restart_t *machine, lm_exit_t code, uint64_t now_us, lm_wishes_t *out)
+static void begin_stop(lm_restart_t *machine, lm_exit_t code, uint64_t now_us,
+                       lm_restart_wishes_t *out)
 {
     if (machine->end_code == LM_EXIT_OK) machine->end_code = code;
     if (machine->phase != PHASE_RUN) return;
@@ -346,7 +352,7 @@ static bool is_final(int code, int signal)
 }
 
 static void bury(lm_restart_t *machine, child_t *child, int code, int signal, uint64_t now_us,
-                 lm_wishes_t *out)
+                 lm_restart_wishes_t *out)
 {
     memset(child->rooms, 0, sizeof child->rooms);
     if (is_final(code, signal)) {
@@ -413,7 +419,7 @@ static void note_blocking(child_t *child, bool blocking, uint64_t now_us)
     child->was_blocking = blocking;
 }
 
-static void ping_child(child_t *child, uint64_t now_us, lm_wishes_t *out)
+static void ping_child(child_t *child, uint64_t now_us, lm_restart_wishes_t *out)
 {
     if (now_us < child->ping_at_us) return;
     child->ping_at_us = now_us + child->spec->ping_every_us - LM_RESTART_TICK_US / 2;
@@ -425,7 +431,7 @@ static void ping_child(child_t *child, uint64_t now_us, lm_wishes_t *out)
 }
 
 static void watch_child(lm_restart_t *machine, child_t *child, bool blocking, uint64_t now_us,
-                        lm_wishes_t *out)
+                        lm_restart_wishes_t *out)
 {
     note_blocking(child, blocking, now_us);
     const char *fault = find_fault(child, blocking, now_us);
@@ -469,20 +475,21 @@ void lm_restart_destroy(lm_restart_t **machine)
     *machine = NULL;
 }
 
-void lm_restart_begin(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out)
+void lm_restart_begin(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     machine->last_tick_us = now_us;
     for (size_t i = 0; i < machine->n_children; i++)
         spawn_child(machine, &machine->children[i], now_us, out);
 }
 
-void lm_restart_spawn_failed(lm_restart_t *machine, size_t child, uint64_t now_us, lm_wishes_t *out)
+void lm_restart_spawn_failed(lm_restart_t *machine, size_t child, uint64_t now_us,
+                             lm_restart_wishes_t *out)
 {
     lm_restart_exited(machine, child, LM_EXIT_SYSTEM, 0, now_us, out);
 }
 
 /** Tells a newcomer who is there already. It may need them to become ready itself. */
-static void introduce(const lm_restart_t *machine, uint32_t newcomer, lm_wishes_t *out)
+static void introduce(const lm_restart_t *machine, uint32_t newcomer, lm_restart_wishes_t *out)
 {
     for (size_t i = 0; i < machine->n_children; i++) {
         const child_t *child = &machine->children[i];
@@ -495,7 +502,7 @@ static void introduce(const lm_restart_t *machine, uint32_t newcomer, lm_wishes_
 }
 
 /** Tells everybody else of a room that has become ready. */
-static void announce(const lm_restart_t *machine, uint32_t about, lm_wishes_t *out)
+static void announce(const lm_restart_t *machine, uint32_t about, lm_restart_wishes_t *out)
 {
     for (size_t i = 0; i < machine->n_children; i++) {
         const child_t *child = &machine->children[i];
@@ -508,7 +515,7 @@ static void announce(const lm_restart_t *machine, uint32_t about, lm_wishes_t *o
 }
 
 void lm_restart_hello(lm_restart_t *machine, uint32_t room, uint32_t counter, uint64_t now_us,
-                      lm_wishes_t *out)
+                      lm_restart_wishes_t *out)
 {
     size_t j;
     child_t *child = find_room(machine, room, counter, &j);
@@ -521,7 +528,7 @@ void lm_restart_hello(lm_restart_t *machine, uint32_t room, uint32_t counter, ui
 }
 
 void lm_restart_ready(lm_restart_t *machine, uint32_t room, uint32_t counter, uint64_t now_us,
-                      lm_wishes_t *out)
+                      lm_restart_wishes_t *out)
 {
     size_t j;
     child_t *child = find_room(machine, room, counter, &j);
@@ -542,7 +549,7 @@ void lm_restart_pong(lm_restart_t *machine, uint32_t room, uint32_t counter, uin
 }
 
 void lm_restart_exited(lm_restart_t *machine, size_t child, int code, int signal, uint64_t now_us,
-                       lm_wishes_t *out)
+                       lm_restart_wishes_t *out)
 {
     LM_CHECK(child < machine->n_children, "child %zu of %zu", child, machine->n_children);
     LM_CHECK(is_alive(&machine->children[child]), "%s died twice",
@@ -552,7 +559,8 @@ void lm_restart_exited(lm_restart_t *machine, size_t child, int code, int signal
     settle_stop(machine, now_us, out);
 }
 
-void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_us, lm_wishes_t *out)
+void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_us,
+                     lm_restart_wishes_t *out)
 {
     forgive_pause(machine, now_us);
     for (size_t i = 0; i < machine->n_children; i++) {
@@ -567,13 +575,13 @@ void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_u
     settle_stop(machine, now_us, out);
 }
 
-void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out)
+void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     begin_stop(machine, LM_EXIT_OK, now_us, out);
     settle_stop(machine, now_us, out);
 }
 
-void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out)
+void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     if (machine->phase != PHASE_DRAIN) return;
     machine->phase_ends_us = now_us;

@@ -39,14 +39,16 @@ enum {
 };
 
 #define LM_RESTART_TICK_US UINT64_C(50000)
-#define LM_RESTART_LATE_US UINT64_C(200000)     /* a tick later than this restarts all counts */
-#define LM_RESTART_PERIOD_US UINT64_C(60000000) /* for the intensity, and to call a child healthy \
-                                                 */
+#define LM_RESTART_LATE_US UINT64_C(200000) /* a tick later than this restarts all counts */
+#define LM_RESTART_PERIOD_US                                             \
+    UINT64_C(60000000) /* for the intensity, and to call a child healthy \
+                        */
 #define LM_RESTART_BACKOFF_MIN_US UINT64_C(100000)
 #define LM_RESTART_BACKOFF_MAX_US UINT64_C(10000000)
 #define LM_RESTART_DRAIN_US UINT64_C(2000000)
-#define LM_RESTART_REAP_US UINT64_C(500000) /* patience with a killed child before the next stage \
-                                             */
+#define LM_RESTART_REAP_US                                                 \
+    UINT64_C(500000) /* patience with a killed child before the next stage \
+                      */
 #define LM_RESTART_STOP_US UINT64_C(10000000) /* a stop is over after this, whoever is left */
 
 /** What a child is and how it is treated. Constant; must outlive the machine. */
@@ -89,10 +91,10 @@ typedef enum {
     LM_WISH_STOP,    /* room, grace_us: ask it to end */
     LM_WISH_DRAIN,   /* room, grace_us: ask it to hand over leadership */
     LM_WISH_END,     /* code: the supervisor itself ends; nothing follows */
-} lm_wish_kind_t;
+} lm_restart_wish_kind_t;
 
 typedef struct {
-    lm_wish_kind_t kind;
+    lm_restart_wish_kind_t kind;
     size_t child; /* index of a child */
     uint32_t room;
     uint32_t about;
@@ -102,14 +104,14 @@ typedef struct {
     lm_node_mode_t mode;
     lm_exit_t code;
     const char *why; /* static text */
-} lm_wish_t;
+} lm_restart_wish_t;
 
 /** The wishes of one event, in the order in which they are to be fulfilled. Whoever passes it in
  *  empties it (n = 0) between events. */
 typedef struct {
     size_t n;
-    lm_wish_t items[LM_RESTART_WISHES_MAX];
-} lm_wishes_t;
+    lm_restart_wish_t items[LM_RESTART_WISHES_MAX];
+} lm_restart_wishes_t;
 
 typedef struct lm_restart lm_restart_t;
 
@@ -121,29 +123,29 @@ void lm_restart_destroy(lm_restart_t **machine);
 /* ---- events ---- */
 
 /** The node begins: all children are spawned. First event, once. */
-void lm_restart_begin(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out);
+void lm_restart_begin(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out);
 /** A wished spawn could not be made; counts as a death. */
 void lm_restart_spawn_failed(lm_restart_t *machine, size_t child, uint64_t now_us,
-                             lm_wishes_t *out);
+                             lm_restart_wishes_t *out);
 /** A room spoke its first word; counter is that of the start it belongs to. */
 void lm_restart_hello(lm_restart_t *machine, uint32_t room, uint32_t counter, uint64_t now_us,
-                      lm_wishes_t *out);
+                      lm_restart_wishes_t *out);
 /** A room serves from now on. */
 void lm_restart_ready(lm_restart_t *machine, uint32_t room, uint32_t counter, uint64_t now_us,
-                      lm_wishes_t *out);
+                      lm_restart_wishes_t *out);
 /** A room answered a ping. */
 void lm_restart_pong(lm_restart_t *machine, uint32_t room, uint32_t counter, uint64_t now_us);
 /** A child was reaped. signal is 0 if it exited by itself with that code. */
 void lm_restart_exited(lm_restart_t *machine, size_t child, int code, int signal, uint64_t now_us,
-                       lm_wishes_t *out);
+                       lm_restart_wishes_t *out);
 /** Time passes; to be called every LM_RESTART_TICK_US, after what has arrived was handed over.
  *  blocking[i] is true if child i says that it is in blocking I/O. */
 void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_us,
-                     lm_wishes_t *out);
+                     lm_restart_wishes_t *out);
 /** Somebody asks the node to stop. Once; later ones change nothing. */
-void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out);
+void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out);
 /** The room that was asked to drain has answered, or never will. */
-void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_wishes_t *out);
+void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out);
 
 /* ---- reading ---- */
 

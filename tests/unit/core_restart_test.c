@@ -24,7 +24,7 @@ static const lm_restart_spec_t specs[CHILDREN] = {
 
 /* A node whose children live only here. */
 static lm_restart_t *machine;
-static lm_wishes_t out;
+static lm_restart_wishes_t out;
 static uint64_t now_us;
 static bool blocking[CHILDREN];
 static bool silent[CHILDREN]; /* does not answer pings */
@@ -47,7 +47,7 @@ TestSuite(core_restart, .init = setup, .fini = teardown);
 static lm_child_state_t state(size_t child) { return lm_restart_view(machine, child).state; }
 static uint32_t counter(size_t child) { return lm_restart_view(machine, child).counter; }
 
-static size_t count(lm_wish_kind_t kind)
+static size_t count(lm_restart_wish_kind_t kind)
 {
     size_t n = 0;
     for (size_t i = 0; i < out.n; i++) n += out.items[i].kind == kind;
@@ -65,10 +65,10 @@ static size_t child_of(uint32_t room)
     return CHILDREN;
 }
 
-static const lm_wish_t *find(lm_wish_kind_t kind, size_t child)
+static const lm_restart_wish_t *find(lm_restart_wish_kind_t kind, size_t child)
 {
     for (size_t i = 0; i < out.n; i++) {
-        const lm_wish_t *item = &out.items[i];
+        const lm_restart_wish_t *item = &out.items[i];
         bool same = item->room ? child_of(item->room) == child : item->child == child;
         if (item->kind == kind && same) return item;
     }
@@ -104,7 +104,7 @@ static void tick_after(uint64_t us)
     size_t before = out.n;
     lm_restart_tick(machine, blocking, now_us, &out);
     for (size_t i = before; i < out.n; i++) {
-        const lm_wish_t *item = &out.items[i];
+        const lm_restart_wish_t *item = &out.items[i];
         if (item->kind != LM_WISH_PING || silent[child_of(item->room)]) continue;
         lm_restart_pong(machine, item->room, counter(child_of(item->room)), now_us);
     }
