@@ -1,0 +1,377 @@
+/* The life of a call: taken in, stamped, given to its kind, ended by an answer or by its caller.
+ *
+ * Invariants
+ *   Q1  A call ends once: with an answer, or without one when its caller has gone.
+ *   Q2  A call is stamped when it arrives, with what this lock has applied then, unless the node that
+ *       took it has done so before (S12a). As long as this lock does not know how far it should be,
+ *       calls wait unstamped: a stamp from the middle of a rebuilding would be honest but useless.
+ *   Q3  An error that promises "certainly not applied" is given only if nothing was proposed for the
+ *       call, or raft has refused it.
+ *   Q4  A call is answered before its deadline; what happens to its wait then is the party's matter. */
+#include <stdlib.h>
+
+#include "base_check.h"
+#include "base_limits.h"
+#include "lock_hold_id.h"
+#include "lock_state.h"
+
+/* ---- reading a request --------------------------------------------------------------------------------- */
+
+/* The first field of a request that breaks a rule; field is NULL if none does. The frontend has
+ * checked all this for its callers; a call may come from another node's frontend. */
+typedef struct {
+    const char *field, *rule;
+} lm_fault_t;
+
+static void hash_number(uint64_t *hash, uint64_t number)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(number >> (8 * i));
+    *hash = lm_bytes_hash(lm_bytes(bytes, sizeof bytes), *hash);
+}
+
+static lm_fault_t need_text(lm_bytes_t text, size_t most, const char *field)
+{
+    if (text.size == 0) return (lm_fault_t){field, "must not be empty"};
+    if (text.size > most) return (lm_fault_t){field, "is too long"};
+    return (lm_fault_t){0};
+}
+
+static lm_fault_t need_owner(lm_lock_call_t *call, lm_bytes_t owner, lm_bytes_t name)
+{
+    call->key.owner = owner;
+    call->name = name;
+    lm_fault_t fault = need_text(name, LM_NAME_BYTES_MAX, "name");
+    return fault.field ? fault : need_text(owner, LM_OWNER_BYTES_MAX, "owner");
+}
+
+static lm_fault_t need_request_id(lm_lock_call_t *call, lm_bytes_t request_id)
+{
+    call->key.request_id = request_id;
+    return need_text(request_id, LM_REQUEST_ID_BYTES_MAX, "request_id");
+}
+
+static lm_fault_t need_hold(lm_lock_call_t *call, lm_bytes_t hold_id)
+{
+    if (lm_lock_hold_id_parse(hold_id, &call->hold, &call->claim)) return (lm_fault_t){0};
+    return (lm_fault_t){"hold_id", "is not one that lockmgr has given"};
+}
+
+static uint64_t clamp_ttl(const lm_bus_node_config_t *config, int64_t ttl_ms)
+{
+    uint64_t ttl = ttl_ms ? (uint64_t)ttl_ms : config->lock_default_timeout_ms;
+    if (ttl < config->lock_min_timeout_ms) ttl = config->lock_min_timeout_ms;
+    if (ttl > config->lock_max_timeout_ms) ttl = config->lock_max_timeout_ms;
+    return ttl;
+}
+
+/* The hash is over what the caller asked for: limits of a node must not make a repeat through
+ * another node look like another request. */
+static lm_fault_t read_acquire(const lm_lock_room_t *room, lm_lock_call_t *call,
+                               const lm_peer_lock_call_t *body)
+{
+    const lm_api_acquire_request_t *request = body->acquire;
+    lm_fault_t fault = need_owner(call, request->owner, request->name);
+    if (!fault.field) fault = need_request_id(call, request->request_id);
+    if (fault.field) return fault;
+    if (request->ttl_ms < 0) return (lm_fault_t){"ttl_ms", "must not be negative"};
+    if (request->wait_ms < -1 || request->wait_ms > 86400000)
+        return (lm_fault_t){"wait_ms", "must be -1 to 86400000"};
+    if (request->mode < 0 || request->mode > LM_API_LOCK_MODE_SHARED)
+        return (lm_fault_t){"mode", "is not known"};
+    call->mode = request->mode == LM_API_LOCK_MODE_SHARED ? LM_MODE_SHARED : LM_MODE_EXCLUSIVE;
+    call->wait = request->wait_ms != 0;
+    call->wait_until_us =
+        request->wait_ms < 0 ? UINT64_MAX : room->now_us + (uint64_t)request->wait_ms * 1000;
+    call->ttl_ms = clamp_ttl(room->config, request->ttl_ms);
+    call->body_hash = lm_bytes_hash(call->name, LM_HASH_START);
+    hash_number(&call->body_hash, call->mode);
+    hash_number(&call->body_hash, (uint64_t)request->ttl_ms);
+    hash_number(&call->body_hash, call->wait);
+    return fault;
+}
+
+static lm_fault_t read_release(const lm_lock_room_t *room, lm_lock_call_t *call,
+                               const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    const lm_api_release_request_t *request = body->release;
+    lm_fault_t fault = need_owner(call, request->owner, request->name);
+    if (!fault.field) fault = need_request_id(call, request->request_id);
+    if (!fault.field) fault = need_hold(call, request->hold_id);
+    call->body_hash = lm_bytes_hash(call->name, LM_HASH_START);
+    hash_number(&call->body_hash, call->hold);
+    hash_number(&call->body_hash, call->claim);
+    return fault;
+}
+
+static lm_fault_t read_renew(const lm_lock_room_t *room, lm_lock_call_t *call,
+                             const lm_peer_lock_call_t *body)
+{
+    const lm_api_renew_request_t *request = body->renew;
+    lm_fault_t fault = need_owner(call, request->owner, request->name);
+    if (!fault.field) fault = need_hold(call, request->hold_id);
+    if (fault.field) return fault;
+    if (request->ttl_ms < 0) return (lm_fault_t){"ttl_ms", "must not be negative"};
+    call->ttl_ms = request->ttl_ms ? clamp_ttl(room->config, request->ttl_ms) : 0;
+    return fault;
+}
+
+static lm_fault_t read_cancel(const lm_lock_room_t *room, lm_lock_call_t *call,
+                              const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    call->key.owner = body->cancel->owner;
+    lm_fault_t fault = need_text(call->key.owner, LM_OWNER_BYTES_MAX, "owner");
+    return fault.field ? fault : need_request_id(call, body->cancel->request_id);
+}
+
+static lm_fault_t read_get(const lm_lock_room_t *room, lm_lock_call_t *call,
+                           const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    call->name = body->get->name;
+    return need_text(call->name, LM_NAME_BYTES_MAX, "name");
+}
+
+static lm_fault_t read_list(const lm_lock_room_t *room, lm_lock_call_t *call,
+                            const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    const lm_api_list_request_t *request = body->list;
+    call->name = request->prefix;
+    call->page_token = request->page_token;
+    if (request->page_size < 0 || request->page_size > LM_LOCK_SHOWN_MAX)
+        return (lm_fault_t){"page_size", "must be 0 to 1000"};
+    call->page_size = request->page_size ? (uint32_t)request->page_size : LM_LOCK_PAGE_DEFAULT;
+    return (lm_fault_t){0};
+}
+
+typedef struct {
+    lm_fault_t (*read)(const lm_lock_room_t *room, lm_lock_call_t *call,
+                       const lm_peer_lock_call_t *body);
+    void (*handle)(lm_lock_room_t *room, lm_lock_call_t *call);
+} lm_call_kind_t;
+
+static const lm_call_kind_t kinds[] = {
+    [LM_PEER_LOCK_CALL_REQUEST_ACQUIRE] = {read_acquire, lm_lock_acquire_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_RELEASE] = {read_release, lm_lock_change_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_RENEW] = {read_renew, lm_lock_change_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_CANCEL] = {read_cancel, lm_lock_change_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_GET] = {read_get, lm_lock_read_add},
+    [LM_PEER_LOCK_CALL_REQUEST_LIST] = {read_list, lm_lock_read_add},
+};
+
+/* ---- making and ending ------------------------------------------------------------------------------------ */
+
+static uint64_t hash_of(lm_generation_t generation, uint64_t correlation)
+{
+    return lm_lock_map_mix(generation.boot_id) ^ lm_lock_map_mix(generation.counter) ^
+           lm_lock_map_mix(correlation + 1);
+}
+
+static lm_lock_call_t *find(const lm_lock_room_t *room, lm_generation_t generation,
+                            uint64_t correlation)
+{
+    lm_lock_link_t *link = lm_lock_map_first(&room->calls, hash_of(generation, correlation));
+    for (; link; link = lm_lock_map_next(link)) {
+        lm_lock_call_t *call = LM_LOCK_OF(link, lm_lock_call_t, link);
+        if (call->from.correlation == correlation &&
+            lm_generation_compare(call->from.generation, generation) == 0)
+            return call;
+    }
+    return NULL;
+}
+
+static void keep(uint8_t **at, lm_bytes_t *text)
+{
+    if (text->size) memcpy(*at, text->data, text->size);
+    text->data = *at;
+    *at += text->size;
+}
+
+/* Copies what was read, with its texts, to where it may stay. */
+static lm_lock_call_t *settle_down(lm_lock_room_t *room, const lm_lock_call_t *read)
+{
+    size_t texts = read->key.identity.size + read->key.owner.size + read->key.request_id.size +
+                   read->name.size + read->page_token.size;
+    lm_lock_call_t *call = lm_alloc(sizeof *call + texts);
+    memcpy(call, read, sizeof *call);
+    uint8_t *at = call->text;
+    keep(&at, &call->key.identity);
+    keep(&at, &call->key.owner);
+    keep(&at, &call->key.request_id);
+    keep(&at, &call->name);
+    keep(&at, &call->page_token);
+    lm_lock_map_put(&room->calls, &call->link,
+                    hash_of(call->from.generation, call->from.correlation));
+    TAILQ_INSERT_TAIL(&room->all, call, in_all);
+    return call;
+}
+
+void lm_lock_calls_enlist(lm_lock_call_t *call, lm_lock_stage_t stage, struct lm_lock_calls *list)
+{
+    if (call->stage_list) TAILQ_REMOVE(call->stage_list, call, in_stage);
+    call->stage = stage;
+    call->stage_list = list;
+    if (list) TAILQ_INSERT_TAIL(list, call, in_stage);
+}
+
+void lm_lock_calls_free(lm_lock_room_t *room, lm_lock_call_t *call)
+{
+    lm_lock_map_take(&room->calls, &call->link);
+    TAILQ_REMOVE(&room->all, call, in_all);
+    lm_lock_timer_stop(&room->timers, &call->timer);
+    lm_lock_calls_enlist(call, call->stage, NULL);
+    if (call->party) TAILQ_REMOVE(&call->party->calls, call, in_party);
+    if (call->proposal) call->proposal->call = NULL;
+    free(call);
+}
+
+/* Ends a call whose caller has gone; its party may then have nobody left. */
+static void caller_left(lm_lock_room_t *room, lm_lock_call_t *call)
+{
+    lm_lock_party_t *party = call->party;
+    lm_lock_calls_free(room, call);
+    if (party) lm_lock_party_settle(room, party);
+}
+
+/* ---- times ------------------------------------------------------------------------------------------------- */
+
+static void answer_late(lm_lock_room_t *room, lm_lock_call_t *call)
+{
+    lm_lock_party_t *party = call->party;
+    if (call->maybe_applied)
+        lm_lock_answer_error(room, call, LM_RC_OUTCOME_UNKNOWN, "",
+                             "the region did not agree on it in time");
+    else
+        lm_lock_answer_error(room, call, LM_RC_NO_LEADER, "",
+                             "no leader could take the call in time");
+    if (party) lm_lock_party_settle(room, party);
+}
+
+static void on_time(void *self, lm_lock_timer_t *timer)
+{
+    lm_lock_room_t *room = self;
+    lm_lock_call_t *call = LM_LOCK_OF(timer, lm_lock_call_t, timer);
+    if (room->now_us >= call->answer_by_us) {
+        answer_late(room, call);
+        return;
+    }
+    call->due = true;
+    lm_lock_timer_set(&room->timers, &call->timer, call->answer_by_us, on_time);
+    if (call->party) lm_lock_party_settle(room, call->party);
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void set_times(lm_lock_room_t *room, lm_lock_call_t *call,
+                      const lm_peer_call_context_t *context)
+{
+    const uint64_t longest_us = UINT64_C(10) * 86400 * 1000000;
+    uint64_t left_us = longest_us;
+    if (call->from.deadline_us)
+        left_us = call->from.deadline_us > room->now_us ? call->from.deadline_us - room->now_us : 0;
+    if (context->remaining_ms)
+        left_us = least(left_us, least(context->remaining_ms, longest_us / 1000) * 1000);
+    if (!call->from.deadline_us && !context->remaining_ms) left_us = LM_LOCK_CALL_US;
+    call->answer_by_us = room->now_us + left_us - least(LM_LOCK_ANSWER_MARGIN_US, left_us / 10);
+    uint64_t wait_margin = least(LM_LOCK_WAIT_MARGIN_US, left_us / 2);
+    call->wait_until_us = least(call->wait_until_us, room->now_us + left_us - wait_margin);
+    bool waits = call->kind == LM_PEER_LOCK_CALL_REQUEST_ACQUIRE && call->wait;
+    lm_lock_timer_set(&room->timers, &call->timer,
+                      waits ? least(call->wait_until_us, call->answer_by_us) : call->answer_by_us,
+                      on_time);
+}
+
+/* ---- handling ------------------------------------------------------------------------------------------------ */
+
+static void stamp(const lm_lock_room_t *room, lm_lock_call_t *call)
+{
+    if (call->stamped) return;
+    call->stamped = true;
+    call->stamp = lm_table_op_seq(room->table);
+    call->seen = call->key.request_id.size && lm_table_seen(room->table, &call->key);
+}
+
+void lm_lock_calls_handle(lm_lock_room_t *room, lm_lock_call_t *call)
+{
+    if (!call->stamped && !room->current) {
+        lm_lock_calls_enlist(call, LM_STAGE_EARLY, &room->early);
+        return;
+    }
+    stamp(room, call);
+    if (room->serving)
+        kinds[call->kind].handle(room, call);
+    else
+        lm_lock_answer_forward(room, call);
+}
+
+void lm_lock_calls_on_lock_call(void *self, const lm_message_t *message, lm_outbox_t *out)
+{
+    static const lm_peer_call_context_t no_context;
+    lm_lock_room_t *room = lm_lock_room_enter(self, message, out);
+    const lm_peer_lock_call_t *body = message->body;
+    const lm_peer_call_context_t *context = body->context ? body->context : &no_context;
+    lm_lock_call_t read = {.from = message->from,
+                           .kind = body->request_case,
+                           .stage = LM_STAGE_EARLY,
+                           .key.identity = context->identity,
+                           .stamped = context->stamped,
+                           .stamp = context->stamp,
+                           .seen = context->seen,
+                           .wait_until_us = UINT64_MAX};
+    lm_fault_t fault = {.field = "request", .rule = "is missing"};
+    if (context->identity.size > LM_IDENTITY_BYTES_MAX)
+        fault = (lm_fault_t){"identity", "is too long"};
+    bool known = body->request_case > 0 && (size_t)body->request_case < sizeof kinds / sizeof *kinds;
+    if (known && kinds[body->request_case].read && context->identity.size <= LM_IDENTITY_BYTES_MAX)
+        fault = kinds[body->request_case].read(room, &read, body);
+    lm_lock_call_t *call = settle_down(room, &read);
+    if (fault.field)
+        lm_lock_answer_error(room, call, LM_RC_INVALID_ARGUMENT, fault.field, fault.rule);
+    else if (room->calls.n > LM_LOCK_CALLS_MAX)
+        lm_lock_answer_error(room, call, LM_RC_OVERLOADED, "", "too many calls are open");
+    else {
+        set_times(room, call, context);
+        lm_lock_calls_handle(room, call);
+    }
+}
+
+void lm_lock_calls_on_listener_gone(void *self, const lm_message_t *message, lm_outbox_t *out)
+{
+    lm_lock_room_t *room = lm_lock_room_enter(self, message, out);
+    const lm_bus_listener_gone_t *body = message->body;
+    lm_lock_call_t *call = find(room, message->from.generation, body->correlation);
+    if (call) caller_left(room, call);
+}
+
+void lm_lock_calls_take_early(lm_lock_room_t *room)
+{
+    lm_lock_call_t *call;
+    while (room->current && (call = TAILQ_FIRST(&room->early))) {
+        lm_lock_calls_enlist(call, call->stage, NULL);
+        lm_lock_calls_handle(room, call);
+    }
+}
+
+void lm_lock_calls_forward_all(lm_lock_room_t *room)
+{
+    for (lm_lock_call_t *call = TAILQ_FIRST(&room->all), *next; call; call = next) {
+        next = TAILQ_NEXT(call, in_all);
+        if (call->stage_list != &room->early) lm_lock_answer_forward(room, call);
+    }
+}
+
+void lm_lock_calls_drop_older(lm_lock_room_t *room, lm_generation_t generation)
+{
+    for (lm_lock_call_t *call = TAILQ_FIRST(&room->all), *next; call; call = next) {
+        next = TAILQ_NEXT(call, in_all);
+        if (lm_generation_compare(call->from.generation, generation) < 0)
+            lm_lock_calls_free(room, call);
+    }
+    lm_lock_party_settle_all(room);
+}

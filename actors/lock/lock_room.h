@@ -1,0 +1,30 @@
+/* The room of the lock actor: the region's state machine on this node, and, on the leader, everything
+ * around it that counts time and talks to callers. README.md tells what comes in and goes out. */
+#ifndef LM_LOCK_ROOM_H
+#define LM_LOCK_ROOM_H
+
+#include "act_room.h"
+#include "core_table.h"
+
+typedef struct lm_lock_room lm_lock_room_t;
+
+/** A room with an empty table. generation is this start of the actor: half of the authority under
+ *  which it leads. */
+lm_lock_room_t *lm_lock_room_new(lm_generation_t generation);
+void lm_lock_room_destroy(lm_lock_room_t **room);
+
+/** Its description for a host. */
+const lm_room_t *lm_lock_room_definition(void);
+
+/* ---- for tests ------------------------------------------------------------------------------------ */
+
+const lm_table_t *lm_lock_room_table(const lm_lock_room_t *room);
+/** True while it leads and its Takeover has been applied. */
+bool lm_lock_room_serves(const lm_lock_room_t *room);
+/** Calls without an answer, and commands that wait or are on their way. */
+size_t lm_lock_room_calls(const lm_lock_room_t *room);
+size_t lm_lock_room_commands(const lm_lock_room_t *room);
+/** Stops the process if an invariant of lock_state.h does not hold; slow. */
+void lm_lock_room_verify(const lm_lock_room_t *room);
+
+#endif

@@ -1,0 +1,76 @@
+/* The invariants of lock_state.h, as a walk over everything; for tests. */
+#include "base_check.h"
+#include "lock_state.h"
+
+typedef struct {
+    const lm_lock_room_t *room;
+    size_t holds;
+} lm_walk_t;
+
+static void verify_hold(void *arg, const lm_record_t *record)
+{
+    lm_walk_t *walk = arg;
+    if (record->state != LM_RECORD_HOLDING) return;
+    walk->holds++;
+    const lm_lock_lease_t *lease =
+        lm_lock_lease_find((lm_lock_room_t *)walk->room, record->seat.number);
+    LM_CHECK(lease, "hold %llu has no lease", (unsigned long long)record->seat.number);
+    LM_CHECK(lm_lock_timer_is_set(&lease->timer) || lease->expiring || lease->renewals,
+             "nothing will end hold %llu", (unsigned long long)lease->hold);
+}
+
+static bool is_end(const lm_lock_proposal_t *proposal)
+{
+    lm_command_kind_t kind = proposal->command.kind;
+    return kind == LM_COMMAND_LEAVE || kind == LM_COMMAND_ABANDON ||
+           kind == LM_COMMAND_WAIT_TIMEOUT;
+}
+
+static uint32_t ends_in(const struct lm_lock_proposals *list, const lm_lock_party_t *party)
+{
+    uint32_t n = 0;
+    const lm_lock_proposal_t *proposal;
+    TAILQ_FOREACH (proposal, list, in_list)
+        n += is_end(proposal) && proposal->party == party;
+    return n;
+}
+
+static void verify_party(const lm_lock_room_t *room, const lm_lock_party_t *party)
+{
+    uint32_t parks = ends_in(&room->queue, party);
+    for (size_t i = 0; i < room->n_flight; i++) parks += ends_in(&room->flight[i]->proposals, party);
+    LM_CHECK(parks == party->parks, "a party counts %u ends of %u", party->parks, parks);
+    const lm_lock_call_t *call;
+    TAILQ_FOREACH (call, &party->calls, in_party) {
+        LM_CHECK(call->party == party, "a call is in another party");
+        LM_CHECK(party->parks || call->stage != LM_STAGE_PARKED, "a call is parked for nothing");
+    }
+    LM_CHECK(!TAILQ_EMPTY(&party->calls) || !TAILQ_EMPTY(&party->acquires) || party->parks ||
+                 lm_lock_timer_is_set(&party->retry),
+             "a party is kept that nobody needs");
+}
+
+static void verify_call(const lm_lock_room_t *room, const lm_lock_call_t *call)
+{
+    LM_CHECK(lm_lock_timer_is_set(&call->timer), "nothing will end a call");
+    LM_CHECK(room->serving || call->stage == LM_STAGE_EARLY, "a call waits for a lock that follows");
+    LM_CHECK(call->stage == LM_STAGE_EARLY || call->stamped, "a call is not stamped");
+    LM_CHECK(call->stage != LM_STAGE_PROPOSED || call->proposal, "a call waits for no command");
+}
+
+void lm_lock_room_verify(const lm_lock_room_t *room)
+{
+    const lm_lock_call_t *call;
+    TAILQ_FOREACH (call, &room->all, in_all)
+        verify_call(room, call);
+    if (!room->serving) {
+        LM_CHECK(!room->leases.n && !room->parties.n && !room->n_queue, "K1 does not hold");
+        return;
+    }
+    lm_walk_t walk = {.room = room};
+    lm_table_each(room->table, verify_hold, &walk);
+    LM_CHECK(walk.holds == room->leases.n, "%zu leases for %zu holds", room->leases.n, walk.holds);
+    const lm_lock_party_t *party;
+    TAILQ_FOREACH (party, &room->all_parties, in_all)
+        verify_party(room, party);
+}
