@@ -1,0 +1,348 @@
+/* The clients room: its table of messages, what comes from the driver, and its clock. */
+#include "frontend_clients.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base_check.h"
+#include "base_log.h"
+#include "frontend_clients_state.h"
+
+enum {
+    STATE_NEW = 1,
+    STATE_OPENING = 2,
+    STATE_SERVING = 4,
+    REPORT_EVERY_US = 1000000,
+};
+
+static uint32_t state(const void *self)
+{
+    const lm_frontend_clients_t *room = self;
+    if (!room->config) return STATE_NEW;
+    return room->listening ? STATE_SERVING : STATE_OPENING;
+}
+
+static lm_frontend_clients_t *enter(void *self, uint64_t now_us, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = self;
+    room->now_us = now_us;
+    room->out = out;
+    return room;
+}
+
+/* ---- what the files of the room share --------------------------------------------------------- */
+
+void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
+                                lm_bytes_t message)
+{
+    lm_frontend_figures_handled(&room->figures, handle->method, 0);
+    room->driver->ops->finish(room->driver, handle, &(lm_frontend_finish_t){.message = message});
+}
+
+void lm_frontend_clients_fail(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
+                              const lm_frontend_error_t *error)
+{
+    lm_frontend_figures_handled(&room->figures, handle->method, lm_rc_grpc_status(error->code));
+    lm_frontend_error_finish(room->driver, handle, error, room->scratch);
+}
+
+lm_frontend_attempt_t *lm_frontend_clients_ask(lm_frontend_clients_t *room,
+                                               lm_message_number_t number, const void *body,
+                                               uint64_t deadline_us, lm_frontend_call_t *call)
+{
+    lm_frontend_attempt_t *attempt = lm_alloc(sizeof *attempt);
+    attempt->call = call;
+    attempt->correlation = lm_outbox_call(room->out, LM_LOCK, number, body, deadline_us, 0);
+    HASH_ADD(hh, room->attempts, correlation, sizeof attempt->correlation, attempt);
+    return attempt;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static void report(lm_frontend_clients_t *room);
+
+static void on_start(void *self, const lm_message_t *message, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = enter(self, message->now_us, out);
+    room->config = lm_frontend_config_copy(message->body, room->texts);
+    lm_frontend_listen_t how = lm_frontend_config_listen(room->config);
+    room->driver->ops->listen(room->driver, LM_CLIENTS, &how);
+    lm_frontend_status_ask(room);
+    report(room);
+}
+
+static void on_node_mode(void *self, const lm_message_t *message, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = enter(self, message->now_us, out);
+    room->mode = ((const lm_bus_node_mode_t *)message->body)->mode;
+    lm_frontend_health_look(room);
+}
+
+static void on_peer_up(void *self, lm_participant_t peer, lm_generation_t generation,
+                       uint64_t now_us, lm_outbox_t *out)
+{
+    (void)generation;
+    lm_frontend_clients_t *room = enter(self, now_us, out);
+    if (peer != LM_LOCK) return;
+    room->lock_present = true;
+    lm_frontend_status_ask(room);
+}
+
+static void on_call_failed(void *self, lm_message_number_t number, uint64_t correlation,
+                           lm_rc_t why, uint64_t now_us, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = enter(self, now_us, out);
+    lm_frontend_attempt_t *attempt;
+    HASH_FIND(hh, room->attempts, &correlation, sizeof correlation, attempt);
+    if (!attempt) return;
+    if (number == LM_MSG_STATUS_QUERY) lm_frontend_status_failed(room, attempt, why);
+    else lm_frontend_call_failed(room, attempt, why);
+}
+
+/* ---- the driver's events ---------------------------------------------------------------------- */
+
+static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_frontend_handle_t *handle = event->handle;
+    room->driver->ops->consumed(room->driver, handle, 0);
+    lm_frontend_figures_started(&room->figures, handle->method);
+    switch (handle->method->id) {
+    case LM_METHOD_HEALTH_CHECK: lm_frontend_health_check(room, event); break;
+    case LM_METHOD_GET_STATUS: lm_frontend_status_begin(room, event); break;
+    default: lm_frontend_call_begin(room, event);
+    }
+}
+
+static void on_over(lm_frontend_clients_t *room, const lm_frontend_event_t *event)
+{
+    lm_frontend_handle_t *handle = event->handle;
+    if (handle->method->stream) lm_frontend_stream_over(room, handle);
+    else if (handle->owner) lm_frontend_call_over(handle->owner, event->delivered);
+    else room->driver->ops->drop(room->driver, handle); /* was refused or answered at once */
+}
+
+static void on_opened(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_frontend_figures_started(&room->figures, event->handle->method);
+    lm_frontend_stream_opened(room, event->handle);
+}
+
+static void on_received(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_frontend_stream_received(room, event);
+}
+
+static void on_half_closed(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_frontend_stream_half_closed(room, event->handle);
+}
+
+static void on_over_event(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    on_over(room, event);
+}
+
+static void on_listening(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    (void)event;
+    room->listening = true;
+    lm_outbox_ready(room->out);
+}
+
+static void on_not_bound(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_outbox_exit(room->out, LM_EXIT_TRY_LATER, event->text);
+}
+
+static void on_closed(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    (void)event;
+    if (room->stopping) lm_outbox_exit(room->out, LM_EXIT_OK, "");
+}
+
+static void on_other_ended(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_outbox_exit(room->out, (lm_exit_t)event->status, "the peers room has ended");
+}
+
+/* Those that keep the event are marked; the others give it back here. */
+static const struct {
+    void (*on)(lm_frontend_clients_t *room, lm_frontend_event_t *event);
+    bool keeps;
+} events[] = {
+    [LM_FRONTEND_LISTENING] = {on_listening, false},
+    [LM_FRONTEND_NOT_BOUND] = {on_not_bound, false},
+    [LM_FRONTEND_CALLED] = {on_called, true},
+    [LM_FRONTEND_OPENED] = {on_opened, false},
+    [LM_FRONTEND_RECEIVED] = {on_received, false},
+    [LM_FRONTEND_HALF_CLOSED] = {on_half_closed, false},
+    [LM_FRONTEND_OVER] = {on_over_event, false},
+    [LM_FRONTEND_ANSWERED] = {lm_frontend_forward_answered, false},
+    [LM_FRONTEND_CLOSED] = {on_closed, false},
+    [LM_FRONTEND_OTHER_ENDED] = {on_other_ended, false},
+};
+
+static void on_inlet(void *self, void *item, uint64_t now_us, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = enter(self, now_us, out);
+    lm_frontend_event_t *event = item;
+    bool keeps = events[event->kind].keeps;
+    events[event->kind].on(room, event);
+    if (!keeps) lm_frontend_event_free(event);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static void report(lm_frontend_clients_t *room)
+{
+    lm_frontend_timers_set(&room->timers, &room->report_timer, room->now_us + REPORT_EVERY_US);
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } rows[] = {
+        {"lockmgr_frontend_undecodable_total", "Requests that could not be decoded.",
+         room->undecodable},
+        {"lockmgr_frontend_oversized_total", "Requests that were too large.", room->oversized},
+        {"lockmgr_frontend_invalid_total", "Requests that broke a rule.", room->invalid},
+        {"lockmgr_frontend_forwards_total", "Calls passed on to the leader.", room->forwards},
+        {"lockmgr_frontend_forwards_failed_total", "Calls passed on that got no answer.",
+         room->forwards_failed},
+        {"lockmgr_frontend_forwards_refused_unknown_peer_total",
+         "Calls passed on by a node that is not configured here.", room->unknown_peers},
+        {"lockmgr_frontend_forwards_refused_wrong_cluster_total",
+         "Calls passed on by a node of another cluster.", room->wrong_cluster},
+        {"lockmgr_frontend_retries_total", "Attempts that were planned again.", room->retries},
+        {"lockmgr_frontend_undelivered_total", "Grants that found nobody.", room->undelivered},
+        {"lockmgr_frontend_late_grants_total", "Grants by other nodes that came too late.",
+         room->late_grants},
+        {"lockmgr_frontend_overloaded_total", "Client calls refused beyond the bound.",
+         room->driver->ops->refused(room->driver).overloaded},
+        {"lockmgr_frontend_unknown_method_total", "Calls of methods that do not exist.",
+         room->driver->ops->refused(room->driver).unknown_method},
+    };
+    lm_frontend_report_t *all = lm_arena_alloc(room->scratch, sizeof *all);
+    all->arena = room->scratch;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        lm_frontend_report_add(all, rows[i].name, rows[i].help, LM_BUS_METRIC_KIND_COUNTER, NULL,
+                               lm_bytes(NULL, 0), (double)rows[i].value);
+    lm_frontend_report_add(all, "lockmgr_frontend_calls", "Client calls that are open.",
+                           LM_BUS_METRIC_KIND_GAUGE, NULL, lm_bytes(NULL, 0),
+                           (double)room->n_calls);
+    lm_frontend_report_figures(all, &room->figures, LM_CLIENTS);
+    lm_frontend_report_runtime(all, room->out, LM_CLIENTS);
+    lm_frontend_report_send(all, room->listening ? "UP" : "UNKNOWN",
+                            room->listening ? "" : "the ports are not open yet",
+                            room->listening && !room->stopping, room->out);
+}
+
+static void on_due(lm_frontend_clients_t *room, lm_frontend_timer_t *timer)
+{
+    if (timer == &room->ask_timer) {
+        lm_frontend_status_ask(room);
+        lm_frontend_health_look(room);
+    } else if (timer == &room->report_timer) {
+        report(room);
+    } else {
+        lm_frontend_call_due((lm_frontend_call_t *)(void *)timer);
+    }
+}
+
+static void on_wake(void *self, uint64_t now_us, uint64_t late_us, lm_outbox_t *out)
+{
+    (void)late_us;
+    lm_frontend_clients_t *room = enter(self, now_us, out);
+    lm_frontend_timer_t *timer;
+    while ((timer = lm_frontend_timers_take(&room->timers, now_us))) on_due(room, timer);
+}
+
+static void on_turn_end(void *self, uint64_t now_us, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = enter(self, now_us, out);
+    uint64_t next_us = lm_frontend_timers_next(&room->timers);
+    if (next_us != UINT64_MAX) lm_outbox_wake(out, next_us);
+    lm_arena_reset(room->scratch);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void on_stop(void *self, uint64_t now_us, uint64_t grace_us, lm_outbox_t *out)
+{
+    lm_frontend_clients_t *room = enter(self, now_us, out);
+    room->stopping = true;
+    lm_frontend_health_look(room);
+    lm_frontend_call_stop_all(room);
+    lm_frontend_stream_t *stream;
+    DL_FOREACH(room->streams, stream)
+    {
+        if (stream->finished) continue;
+        stream->finished = true;
+        lm_frontend_clients_fail(room, stream->handle,
+                                 &(lm_frontend_error_t){.code = LM_RC_DRAINING});
+    }
+    room->driver->ops->shut(room->driver, grace_us / 4);
+}
+
+static const lm_room_row_t rows[] = {
+    {LM_MSG_START, on_start, STATE_NEW},
+    {LM_MSG_NODE_MODE, on_node_mode, LM_ANY_STATE},
+    {LM_MSG_LOCK_ANSWER, lm_frontend_call_on_answer, LM_ANY_STATE},
+    {LM_MSG_STATUS_ANSWER, lm_frontend_status_on_answer, LM_ANY_STATE},
+};
+
+const lm_room_t lm_frontend_clients_room = {
+    .self = LM_CLIENTS,
+    .binds = false,
+    .connects = 1U << LM_LOCK,
+    .rows = rows,
+    .n_rows = sizeof rows / sizeof *rows,
+    .state = state,
+    .on_wake = on_wake,
+    .on_turn_end = on_turn_end,
+    .on_peer_up = on_peer_up,
+    .on_call_failed = on_call_failed,
+    .on_inlet = on_inlet,
+    .on_stop = on_stop,
+};
+
+lm_frontend_clients_t *lm_frontend_clients_new(const uint64_t seed[2])
+{
+    lm_frontend_clients_t *room = lm_alloc(sizeof *room);
+    room->seed[0] = seed[0];
+    room->seed[1] = seed[1];
+    room->scratch = lm_arena_new();
+    room->texts = lm_arena_new();
+    return room;
+}
+
+void lm_frontend_clients_set_driver(lm_frontend_clients_t *room, lm_frontend_driver_t *driver)
+{
+    room->driver = driver;
+}
+
+void lm_frontend_clients_destroy(lm_frontend_clients_t **self)
+{
+    lm_frontend_clients_t *room = *self;
+    if (!room) return;
+    lm_frontend_call_t *call, *next_call;
+    DL_FOREACH_SAFE(room->calls, call, next_call)
+    {
+        free(call->forward);
+        free(call->stale);
+        lm_frontend_call_free(call);
+    }
+    lm_frontend_stream_t *stream, *next_stream;
+    DL_FOREACH_SAFE(room->streams, stream, next_stream) free(stream);
+    lm_frontend_attempt_t *attempt, *next_attempt;
+    HASH_ITER(hh, room->attempts, attempt, next_attempt)
+    {
+        HASH_DEL(room->attempts, attempt);
+        free(attempt);
+    }
+    lm_frontend_timers_clear(&room->timers);
+    lm_arena_destroy(&room->scratch);
+    lm_arena_destroy(&room->texts);
+    free(room);
+    *self = NULL;
+}

@@ -1,0 +1,166 @@
+/* What the files of the driver share. Nobody else includes this.
+ *
+ * Threads: completions are handled by the gRPC thread alone. The functions of the table run in the
+ * threads of the rooms and start batches right there: gRPC allows that for different calls at once,
+ * and a call's own mutex keeps its batches apart. So no queue of wishes and no wake-up is needed,
+ * and the write of an answer costs the gRPC thread nothing.
+ *
+ * Order of mutexes: exchange before driver before nothing. No batch is started under the driver's.
+ */
+#ifndef LM_FRONTEND_DRIVER_INTERNAL_H
+#define LM_FRONTEND_DRIVER_INTERNAL_H
+
+#include <grpc/grpc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "frontend_driver.h"
+
+typedef struct lm_driver lm_driver_t;
+
+/** What a completion is about. */
+typedef struct lm_tag {
+    void (*done)(struct lm_tag *tag, bool ok);
+    bool first; /* of the peers room: handled before client calls that are ready with it */
+} lm_tag_t;
+
+/** The struct that a tag is a member of. */
+#define LM_TAG_OWNER(tag, type, member) ((type *)(void *)((char *)(tag) - offsetof(type, member)))
+
+typedef struct lm_channel {
+    struct lm_channel *prev, *next;
+    grpc_channel *grpc;
+    lm_frontend_target_t target;
+    unsigned in_flight;
+    uint64_t seen_alive_us; /* made, or last seen connected */
+} lm_channel_t;
+
+typedef struct lm_written {
+    struct lm_written *next;
+    grpc_byte_buffer *buffer;
+    size_t size;
+    uint64_t since_us;
+} lm_written_t;
+
+/** One call or stream, in or out. Fields are guarded by lock, but for those that never change. */
+typedef struct lm_exchange {
+    lm_frontend_handle_t handle; /* first, so that a handle is an exchange */
+    lm_driver_t *driver;
+    struct lm_exchange *prev, *next; /* in driver->exchanges */
+    pthread_mutex_t lock;
+    grpc_call *call;
+    lm_channel_t *channel; /* outgoing */
+    bool refused;          /* answered by the driver itself: no room knows of it */
+    bool in_backlog;       /* the room has not looked at it yet */
+
+    lm_tag_t start_tag, end_tag, read_tag, write_tag, finish_tag;
+    unsigned pending; /* batches in flight besides the one of end_tag */
+    bool ended;       /* end_tag has come: gRPC is done with the call */
+    bool over;        /* the last event is on its way: gRPC is not touched any more */
+    bool told;        /* it is in the room's inlet; guarded by the driver's lock */
+    int cancelled;    /* incoming, valid when ended */
+
+    grpc_byte_buffer *incoming;
+    bool reading, read_closed;
+    size_t unread_bytes;
+
+    bool metadata_sent, writing, write_failed;
+    lm_written_t *queue, **queue_end;
+    size_t queued_bytes;
+
+    bool finishing, finish_started, finish_ok;
+    int finish_status;
+    char *finish_text;
+    grpc_byte_buffer *finish_message; /* of an outgoing call: the request */
+    grpc_slice finish_details;
+    uint32_t finish_pushback_ms;
+
+    grpc_metadata_array initial, trailing; /* outgoing */
+    grpc_status_code status;
+    grpc_slice status_text;
+    uint64_t sent_us, ended_us;
+} lm_exchange_t;
+
+typedef struct lm_server {
+    lm_driver_t *driver;
+    grpc_server *grpc;
+    lm_tag_t shut_tag;
+    bool shutting;
+} lm_server_t;
+
+struct lm_driver {
+    lm_frontend_driver_t face; /* first */
+    lm_frontend_inlet_t clients, peers;
+    grpc_completion_queue *queue;
+    pthread_t thread;
+    lm_bytes_t overloaded_details;
+
+    pthread_mutex_t lock; /* guards what follows */
+    lm_exchange_t *exchanges;
+    lm_channel_t *channels;
+    lm_frontend_listen_t how;
+    unsigned rooms_listening; /* bits 1 << participant */
+    bool dying;               /* rooms are gone: events are freed, handles dropped at once */
+    lm_server_t servers[2];   /* gRPC port, region port */
+    unsigned servers_open;    /* those not yet destroyed */
+    pthread_cond_t changed;   /* an exchange or a server has gone */
+
+    _Atomic bool serving;
+    _Atomic uint64_t shut_at_us; /* cancel what is left then; 0: not shutting */
+
+    _Atomic uint32_t client_calls, client_backlog;
+    _Atomic uint64_t overloaded, unknown_method;
+};
+
+/* ---- frontend_driver.c --------------------------------------------------------------------------- */
+
+/** Puts an event into the inlet of a room; takes the event over. */
+void lm_driver_tell(lm_driver_t *driver, lm_participant_t room, lm_frontend_event_t *event);
+/** The same event, without a handle, for both rooms. */
+void lm_driver_tell_both(lm_driver_t *driver, lm_frontend_event_kind_t kind, const char *text);
+
+/* ---- frontend_exchange.c ------------------------------------------------------------------------- */
+
+/** A new exchange on a gRPC call that it takes over, entered in the driver's list. */
+lm_exchange_t *lm_exchange_new(lm_driver_t *driver, const lm_frontend_method_t *method,
+                               grpc_call *call, bool incoming);
+/** Starts an incoming one: from now on its end will be told. */
+void lm_exchange_accept(lm_exchange_t *exchange);
+/** Starts an outgoing unary call. */
+void lm_exchange_call(lm_exchange_t *exchange, lm_bytes_t payload, bool connected);
+/** Starts an outgoing stream. */
+void lm_exchange_open(lm_exchange_t *exchange);
+/** Frees an exchange that is over. */
+void lm_exchange_free(lm_exchange_t *exchange);
+
+bool lm_exchange_send(lm_frontend_driver_t *, lm_frontend_handle_t *, lm_bytes_t, size_t);
+void lm_exchange_consumed(lm_frontend_driver_t *, lm_frontend_handle_t *, size_t);
+void lm_exchange_finish(lm_frontend_driver_t *, lm_frontend_handle_t *,
+                        const lm_frontend_finish_t *);
+void lm_exchange_cancel(lm_frontend_driver_t *, lm_frontend_handle_t *);
+bool lm_exchange_stalled(lm_frontend_driver_t *, lm_frontend_handle_t *, uint64_t);
+void lm_exchange_drop(lm_frontend_driver_t *, lm_frontend_handle_t *);
+
+/** Bytes of a buffer as an event; oversized instead of the bytes if there are more than bytes_max. */
+lm_frontend_event_t *lm_exchange_event_of(lm_frontend_event_kind_t kind, lm_exchange_t *exchange,
+                                          grpc_byte_buffer *buffer, size_t bytes_max);
+
+/* ---- frontend_server.c --------------------------------------------------------------------------- */
+
+/** Opens both ports and begins to take calls. Returns NULL, or why not (in text). */
+const char *lm_server_open_all(lm_driver_t *driver, char *text, size_t size);
+/** Takes no more calls; CLOSED follows when the last has ended. */
+void lm_server_shut_all(lm_driver_t *driver);
+/** Cancels every call. Only after lm_server_shut_all. */
+void lm_server_cancel_all(lm_driver_t *driver);
+
+/* ---- frontend_channel.c -------------------------------------------------------------------------- */
+
+/** A channel for one more call to target; *connected says whether it is open now. NULL: none of the
+ *  pool is open. The exchange gives it back with lm_channel_release. */
+lm_channel_t *lm_channel_acquire(lm_driver_t *driver, const lm_frontend_target_t *target,
+                                 bool *connected);
+void lm_channel_release(lm_driver_t *driver, lm_channel_t *channel);
+void lm_channel_destroy_all(lm_driver_t *driver);
+
+#endif

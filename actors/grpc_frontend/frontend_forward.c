@@ -1,0 +1,202 @@
+/* Calls between nodes: passing one on to the leader, and taking one from another node.
+ *
+ * A call has at most one forward whose answer it waits for. When leadership moves meanwhile, that
+ * forward is cancelled and becomes the stale one: should its answer be on the wire already, it still
+ * counts as the first (S13). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "frontend_clients_state.h"
+#include "frontend_fields.h"
+
+enum { WAY_BACK_US = 30000 };
+
+static uint64_t way_back_us(uint64_t left_us)
+{
+    return left_us / 8 < WAY_BACK_US ? left_us / 8 : WAY_BACK_US;
+}
+
+static lm_bytes_t forward_request(lm_frontend_call_t *call)
+{
+    lm_frontend_clients_t *room = call->room;
+    uint64_t left_us = call->give_up_us - room->now_us;
+    lm_peer_lock_call_t body = *lm_frontend_call_request(call);
+    lm_peer_call_context_t context = {.stamped = call->stamped,
+                                      .stamp = call->stamp,
+                                      .seen = call->seen,
+                                      .forwarded = true,
+                                      .remaining_ms = (left_us - way_back_us(left_us)) / 1000};
+    body.context = &context;
+    lm_peer_forward_request_t request = {.cluster_id = lm_bytes_of(room->cluster_id),
+                                         .from = room->config->node,
+                                         .call = &body};
+    return lm_wire_encode(&lm_peer_forward_request_type, &request, room->scratch);
+}
+
+void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node)
+{
+    lm_frontend_clients_t *room = call->room;
+    const lm_bus_peer_config_t *peer = lm_frontend_config_peer(room->config, node);
+    if (!peer) {
+        lm_frontend_call_retry(call, LM_RC_NO_LEADER);
+        return;
+    }
+    lm_frontend_target_t target =
+        lm_frontend_config_target(LM_CHANNEL_FORWARD, peer->host, peer->grpc_port);
+    lm_frontend_forward_t *forward = lm_alloc(sizeof *forward);
+    forward->call = call;
+    snprintf(forward->node, sizeof forward->node, "%.*s", LM_BYTES_ARG(node));
+    forward->handle =
+        room->driver->ops->call(room->driver, &target, LM_METHOD_FORWARD, forward_request(call),
+                                call->give_up_us, forward);
+    if (!forward->handle) {
+        free(forward);
+        lm_frontend_call_retry(call, LM_RC_NO_LEADER);
+        return;
+    }
+    call->forward = forward;
+    call->retry_at_us = 0;
+    room->forwards++;
+    /* A leader that falls silent is noticed by asking the own lock more often. */
+    if (room->n_forwards++ == 0) lm_frontend_status_ask(room);
+}
+
+static void leave(lm_frontend_clients_t *room, lm_frontend_forward_t **forward)
+{
+    if (!*forward) return;
+    (*forward)->call = NULL;
+    room->driver->ops->cancel(room->driver, (*forward)->handle);
+    *forward = NULL;
+}
+
+void lm_frontend_forward_leave(lm_frontend_call_t *call)
+{
+    leave(call->room, &call->forward);
+    leave(call->room, &call->stale);
+}
+
+/* NULL: the other node gave no answer that can be read. */
+static const lm_peer_lock_answer_t *read_answer(lm_frontend_clients_t *room,
+                                                const lm_frontend_event_t *event)
+{
+    if (event->status != 0) return NULL;
+    void *response;
+    lm_rc_t code = lm_wire_decode(&lm_peer_forward_response_type,
+                                  lm_frontend_event_payload(event), room->scratch, &response,
+                                  NULL);
+    return code == LM_RC_OK ? ((lm_peer_forward_response_t *)response)->answer : NULL;
+}
+
+static void without_answer(lm_frontend_clients_t *room, lm_frontend_call_t *call,
+                           const lm_frontend_event_t *event)
+{
+    room->forwards_failed++;
+    /* A refusal that carries our details was made before anything was done (S14). */
+    bool refused = event->status != 0 && event->size > 0;
+    if (!refused && call->changes) call->maybe_applied = true;
+    lm_frontend_call_retry(call, LM_RC_NO_LEADER);
+}
+
+void lm_frontend_forward_answered(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    lm_frontend_forward_t *forward = event->handle->owner;
+    lm_frontend_call_t *call = forward->call;
+    const lm_peer_lock_answer_t *answer = read_answer(room, event);
+    bool is_stale = call && call->stale == forward;
+    if (is_stale) call->stale = NULL;
+    else if (call) call->forward = NULL;
+    room->n_forwards--;
+    room->driver->ops->drop(room->driver, event->handle);
+    free(forward);
+    if (!call) {
+        if (answer && lm_frontend_call_grants(answer)) room->late_grants++;
+    } else if (is_stale) {
+        if (answer && answer->kind == LM_PEER_ANSWER_KIND_RESULT)
+            lm_frontend_call_answer(call, answer, 0);
+    } else if (answer) {
+        lm_frontend_call_answer(call, answer, 0);
+    } else {
+        without_answer(room, call, event);
+    }
+}
+
+void lm_frontend_forward_leader_changed(lm_frontend_clients_t *room)
+{
+    lm_bytes_t leader = lm_bytes_of(room->leader);
+    for (lm_frontend_call_t *call = room->calls; call; call = call->next) {
+        lm_frontend_forward_t *forward = call->forward;
+        if (!forward || lm_bytes_equal(lm_bytes_of(forward->node), leader)) continue;
+        leave(room, &call->stale);
+        room->driver->ops->cancel(room->driver, forward->handle);
+        call->stale = forward;
+        call->forward = NULL;
+        if (call->changes) call->maybe_applied = true;
+        lm_frontend_call_retry(call, LM_RC_NO_LEADER);
+    }
+}
+
+/* ---- taking calls of other nodes ------------------------------------------------------------- */
+
+static const struct {
+    lm_frontend_method_id_t method;
+    size_t request;
+} requests[] = {
+    [LM_PEER_LOCK_CALL_REQUEST_ACQUIRE] = {LM_METHOD_ACQUIRE,
+                                           offsetof(lm_peer_lock_call_t, acquire)},
+    [LM_PEER_LOCK_CALL_REQUEST_RELEASE] = {LM_METHOD_RELEASE,
+                                           offsetof(lm_peer_lock_call_t, release)},
+    [LM_PEER_LOCK_CALL_REQUEST_RENEW] = {LM_METHOD_RENEW, offsetof(lm_peer_lock_call_t, renew)},
+    [LM_PEER_LOCK_CALL_REQUEST_CANCEL] = {LM_METHOD_CANCEL,
+                                          offsetof(lm_peer_lock_call_t, cancel)},
+    [LM_PEER_LOCK_CALL_REQUEST_GET] = {LM_METHOD_GET, offsetof(lm_peer_lock_call_t, get)},
+    [LM_PEER_LOCK_CALL_REQUEST_LIST] = {LM_METHOD_LIST, offsetof(lm_peer_lock_call_t, list)},
+};
+
+static lm_rc_t check_sender(lm_frontend_clients_t *room, const lm_peer_forward_request_t *request)
+{
+    bool other = request->cluster_id.size && room->cluster_id[0] &&
+                 !lm_bytes_equal(request->cluster_id, lm_bytes_of(room->cluster_id));
+    if (other) {
+        room->wrong_cluster++;
+        return LM_RC_WRONG_CLUSTER;
+    }
+    bool known = lm_frontend_config_peer(room->config, request->from) &&
+                 !lm_bytes_equal(request->from, room->config->node);
+    if (known) return LM_RC_OK;
+    room->unknown_peers++;
+    return LM_RC_UNKNOWN_PEER;
+}
+
+static lm_rc_t check_call(lm_frontend_clients_t *room, const lm_peer_lock_call_t *call,
+                          lm_frontend_error_t *error)
+{
+    *error = (lm_frontend_error_t){.code = LM_RC_MALFORMED};
+    if (!call || call->request_case < LM_PEER_LOCK_CALL_REQUEST_ACQUIRE) return LM_RC_MALFORMED;
+    const void *request = *(void *const *)(const void *)((const char *)call +
+                                                         requests[call->request_case].request);
+    if (!request) return LM_RC_MALFORMED;
+    *error = (lm_frontend_error_t){0};
+    return lm_frontend_fields_check(requests[call->request_case].method, request, room->scratch,
+                                    error);
+}
+
+const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *room,
+                                                      lm_frontend_event_t *event)
+{
+    void *decoded = NULL;
+    lm_frontend_error_t error = {.code = LM_RC_TOO_LARGE};
+    if (event->oversized) {
+        room->oversized++;
+    } else {
+        error.code = lm_wire_decode(&lm_peer_forward_request_type,
+                                    lm_frontend_event_payload(event), room->scratch, &decoded,
+                                    NULL);
+        if (error.code != LM_RC_OK) room->undecodable++;
+    }
+    lm_peer_forward_request_t *request = decoded;
+    if (error.code == LM_RC_OK) error.code = check_sender(room, request);
+    if (error.code == LM_RC_OK) check_call(room, request->call, &error);
+    if (error.code == LM_RC_OK) return request->call;
+    lm_frontend_clients_fail(room, event->handle, &error);
+    return NULL;
+}
