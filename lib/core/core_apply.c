@@ -1,9 +1,11 @@
-/* Applying one command: numbers, effects, the rolling hash, and the steps that several commands share.
+/* Applying one command: numbers, effects, the rolling hash, and the steps that several commands
+ * share.
  *
  * Invariants
  *   A1  The first effect of a command is its answer; every effect is folded into the hash.
  *   A2  The first grant of a command takes the command's op_seq, each further one the next (S1). A
- *       command that begins a wait grants nobody, so no hold has the number of a wait that lasts. */
+ *       command that begins a wait grants nobody, so no hold has the number of a wait that
+ *       lasts. */
 #include "base_check.h"
 #include "core_state.h"
 
@@ -16,7 +18,7 @@ int64_t lm_fence_token(uint16_t epoch, uint64_t op_seq)
     return (int64_t)((uint64_t)epoch << LM_OP_SEQ_BITS | op_seq);
 }
 
-/* ---- the rolling hash --------------------------------------------------------------------------------- */
+/* ---- the rolling hash ------------------------------------------------------------------------ */
 
 static void fold(lm_table_t *table, uint64_t word)
 {
@@ -29,10 +31,18 @@ static void fold_command(lm_table_t *table, const lm_command_t *command)
     fold(table, (uint64_t)command->kind << 32 | (uint64_t)command->mode << 8 |
                     (uint64_t)command->wait << 1 | (uint64_t)command->seen);
     const uint64_t words[] = {
-        command->pair.term,   command->pair.boot_id,    command->pair.counter,
-        command->body_hash,   command->ttl_ms,          command->stamp,
-        command->hold,        command->claim,           command->basis,
-        command->wait_number, lm_entry_hash(command->name), lm_record_hash(&command->key),
+        command->pair.term,
+        command->pair.boot_id,
+        command->pair.counter,
+        command->body_hash,
+        command->ttl_ms,
+        command->stamp,
+        command->hold,
+        command->claim,
+        command->basis,
+        command->wait_number,
+        lm_entry_hash(command->name),
+        lm_record_hash(&command->key),
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) fold(table, words[i]);
     if (command->kind != LM_COMMAND_TAKEOVER) return;
@@ -58,7 +68,7 @@ static void fold_effect(lm_table_t *table, const lm_effect_t *effect)
     fold(table, (uint64_t)record->claim << 32 | record->ttl_ms);
 }
 
-/* ---- effects ------------------------------------------------------------------------------------------ */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 void lm_apply_emit(lm_table_t *table, lm_effect_t effect)
 {
@@ -74,10 +84,10 @@ void lm_apply_emit(lm_table_t *table, lm_effect_t effect)
 
 void lm_apply_refuse(lm_table_t *table, const lm_command_t *command, lm_rc_t code)
 {
-    lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_REFUSED,
-                                       .code = code,
-                                       .key = command->key,
-                                       .name = command->name});
+    lm_apply_emit(
+        table,
+        (lm_effect_t){
+            .kind = LM_EFFECT_REFUSED, .code = code, .key = command->key, .name = command->name});
 }
 
 void lm_apply_void(lm_table_t *table, const lm_command_t *command)
@@ -85,7 +95,7 @@ void lm_apply_void(lm_table_t *table, const lm_command_t *command)
     lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_VOID, .name = command->name});
 }
 
-/* ---- steps that several commands share ----------------------------------------------------------------- */
+/* ---- steps that several commands share ------------------------------------------------------- */
 
 static uint64_t grant_number(lm_table_t *table)
 {
@@ -159,7 +169,7 @@ void lm_apply_end_hold(lm_table_t *table, lm_record_t *record, lm_end_t end)
     lm_apply_emit(table, effect);
 }
 
-/* ---- the command --------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static void apply_takeover(lm_table_t *table, const lm_command_t *command)
 {

@@ -2,11 +2,10 @@
 #include "base_check.h"
 #include "core_state.h"
 
-/* ---- answers ------------------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 /** The answer to an Acquire whose record waits or holds. */
-static void answer_living(lm_table_t *table, const lm_command_t *command,
-                          const lm_record_t *record)
+static void answer_living(lm_table_t *table, const lm_command_t *command, const lm_record_t *record)
 {
     bool holds = record->state == LM_RECORD_HOLDING;
     lm_effect_t effect = {.kind = holds ? LM_EFFECT_ACQUIRED : LM_EFFECT_QUEUED,
@@ -35,8 +34,7 @@ static void answer_finished(lm_table_t *table, const lm_command_t *command,
 
 static void finish_now(lm_table_t *table, const lm_command_t *command, lm_end_t end, lm_rc_t code)
 {
-    const lm_record_t *record =
-        lm_record_new_finished(table, command, LM_RECORD_ENDED, end, code);
+    const lm_record_t *record = lm_record_new_finished(table, command, LM_RECORD_ENDED, end, code);
     answer_finished(table, command, record, 0);
 }
 
@@ -45,8 +43,7 @@ static void finish_now(lm_table_t *table, const lm_command_t *command, lm_end_t 
 static bool answer_repeat(lm_table_t *table, const lm_command_t *command)
 {
     const lm_record_t *record;
-    lm_rc_t rc =
-        lm_table_lookup(table, command->kind, &command->key, command->body_hash, &record);
+    lm_rc_t rc = lm_table_lookup(table, command->kind, &command->key, command->body_hash, &record);
     if (rc != LM_RC_OK) {
         lm_apply_refuse(table, command, rc);
         return true;
@@ -66,7 +63,7 @@ static bool answer_repeat(lm_table_t *table, const lm_command_t *command)
     return false;
 }
 
-/* ---- acquire ------------------------------------------------------------------------------------------ */
+/* ---- acquire --------------------------------------------------------------------------------- */
 
 /** Another id of the owner that waits or holds already (S11b). */
 static void attach(lm_table_t *table, const lm_command_t *command, lm_record_t *record)
@@ -142,10 +139,10 @@ void lm_request_acquire(lm_table_t *table, const lm_command_t *command)
         arrive(table, command, entry);
 }
 
-/* ---- release, renew ------------------------------------------------------------------------------------ */
+/* ---- release, renew -------------------------------------------------------------------------- */
 
-/** The hold that a Release or Renew means; NULL if it has ended, is another owner's, has another name
- *  or has been handed out again since. */
+/** The hold that a Release or Renew means; NULL if it has ended, is another owner's, has another
+ *  name or has been handed out again since. */
 static lm_record_t *held_by_caller(const lm_table_t *table, const lm_command_t *command)
 {
     const lm_record_t *hold = lm_table_hold(table, command->hold);
@@ -191,10 +188,9 @@ void lm_request_renew(lm_table_t *table, const lm_command_t *command)
                                        .name = lm_entry_name(hold->lock)});
 }
 
-/* ---- cancel -------------------------------------------------------------------------------------------- */
+/* ---- cancel ---------------------------------------------------------------------------------- */
 
-static void answer_cancel(lm_table_t *table, const lm_command_t *command,
-                          const lm_record_t *record)
+static void answer_cancel(lm_table_t *table, const lm_command_t *command, const lm_record_t *record)
 {
     bool holds = record->state == LM_RECORD_HOLDING;
     lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_CANCELLED,
@@ -225,8 +221,8 @@ void lm_request_cancel(lm_table_t *table, const lm_command_t *command)
 {
     lm_record_t *record = lm_record_find(table, &command->key);
     if (!record) {
-        record = lm_record_new_finished(table, command, LM_RECORD_RETIRED, LM_END_CANCELLED,
-                                        LM_RC_OK);
+        record =
+            lm_record_new_finished(table, command, LM_RECORD_RETIRED, LM_END_CANCELLED, LM_RC_OK);
         answer_cancel(table, command, record);
         return;
     }

@@ -4,8 +4,8 @@
  * more under the number that it names (S2, S10). */
 #include "core_state.h"
 
-/** True if the command was proposed under the current leadership; before the first Takeover there is
- *  none. */
+/** True if the command was proposed under the current leadership; before the first Takeover there
+ *  is none. */
 static bool has_authority(const lm_table_t *table, const lm_command_t *command)
 {
     static const lm_pair_t none = {0};

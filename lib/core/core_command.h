@@ -1,5 +1,5 @@
-/* Commands of the lock state machine, as the log holds them (proto/lockmgr/log/v1/log.proto explains
- * each field). Plain values; views belong to whoever decoded them. */
+/* Commands of the lock state machine, as the log holds them (proto/lockmgr/log/v1/log.proto
+ * explains each field). Plain values; views belong to whoever decoded them. */
 #ifndef LM_CORE_COMMAND_H
 #define LM_CORE_COMMAND_H
 
@@ -51,18 +51,18 @@ typedef enum {
 typedef struct {
     lm_command_kind_t kind;
     lm_pair_t pair;
-    lm_request_key_t key; /* of acquire, release, cancel; identity and owner of renew */
-    uint64_t body_hash;   /* of acquire, release */
-    lm_bytes_t name;      /* of all but takeover and cancel */
-    lm_mode_t mode;       /* of acquire */
-    uint64_t ttl_ms;      /* of acquire, renew */
-    bool wait;            /* of acquire */
-    uint64_t stamp;       /* of acquire, release */
-    bool seen;            /* of acquire, release */
-    uint64_t hold;        /* number of a hold: release, renew, expire, abandon */
-    uint64_t claim;       /* release, renew */
-    uint64_t basis;       /* expire */
-    uint64_t wait_number; /* leave, wait_timeout */
+    lm_request_key_t key;   /* of acquire, release, cancel; identity and owner of renew */
+    uint64_t body_hash;     /* of acquire, release */
+    lm_bytes_t name;        /* of all but takeover and cancel */
+    lm_mode_t mode;         /* of acquire */
+    uint64_t ttl_ms;        /* of acquire, renew */
+    bool wait;              /* of acquire */
+    uint64_t stamp;         /* of acquire, release */
+    bool seen;              /* of acquire, release */
+    uint64_t hold;          /* number of a hold: release, renew, expire, abandon */
+    uint64_t claim;         /* release, renew */
+    uint64_t basis;         /* expire */
+    uint64_t wait_number;   /* leave, wait_timeout */
     lm_settings_t settings; /* takeover */
 } lm_command_t;
 

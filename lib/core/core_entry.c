@@ -5,8 +5,8 @@
 #include "base_limits.h"
 #include "core_state.h"
 
-/* From so many seats on, looking for an owner's seat goes by hash instead of by list; the gap keeps a
- * lock at the border from building and dropping its crowd all the time. */
+/* From so many seats on, looking for an owner's seat goes by hash instead of by list; the gap
+ * keeps a lock at the border from building and dropping its crowd all the time. */
 enum { CROWD_ABOVE = 16, CROWD_BELOW = 8 };
 
 uint64_t lm_entry_hash(lm_bytes_t name) { return lm_index_mix(lm_bytes_hash(name, LM_HASH_START)); }
@@ -41,7 +41,7 @@ void lm_entry_drop_if_empty(lm_table_t *table, lm_entry_t *entry)
     lm_record_bury(table, entry);
 }
 
-/* ---- who is there ------------------------------------------------------------------------------------ */
+/* ---- who is there ---------------------------------------------------------------------------- */
 
 static void add_face(lm_entry_t *entry, lm_record_t *record)
 {
@@ -53,8 +53,7 @@ static void add_face(lm_entry_t *entry, lm_record_t *record)
 
 static void add_faces(lm_entry_t *entry, lm_seat_t *seats)
 {
-    for (lm_seat_t *seat = seats; seat; seat = seat->next)
-        add_face(entry, lm_record_of_seat(seat));
+    for (lm_seat_t *seat = seats; seat; seat = seat->next) add_face(entry, lm_record_of_seat(seat));
 }
 
 void lm_entry_free_crowd(lm_entry_t *entry)

@@ -75,10 +75,7 @@ void lm_index_remove(lm_index_t *index, void *object)
 
 void *lm_index_first(const lm_index_t *index, uint32_t hash) { return *bucket_of(index, hash); }
 
-void *lm_index_next(const lm_index_t *index, const void *object)
-{
-    return *link_of(index, object);
-}
+void *lm_index_next(const lm_index_t *index, const void *object) { return *link_of(index, object); }
 
 void lm_index_each(const lm_index_t *index, void (*each)(void *arg, void *object), void *arg)
 {

@@ -31,8 +31,8 @@ void lm_index_insert(lm_index_t *index, void *object);
 /** Stops the actor if object is not there. */
 void lm_index_remove(lm_index_t *index, void *object);
 
-/** First object that may have that hash, and the next one; NULL behind the last. The caller compares
- *  keys. */
+/** First object that may have that hash, and the next one; NULL behind the last. The caller
+ *  compares keys. */
 void *lm_index_first(const lm_index_t *index, uint32_t hash);
 void *lm_index_next(const lm_index_t *index, const void *object);
 

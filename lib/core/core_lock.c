@@ -48,7 +48,7 @@ int64_t lm_lock_token(const lm_lock_value_t *lock)
     return lock->holders ? lock->holders->token : 0;
 }
 
-/* ---- lists: the first one's previous is the last, so that both ends are at hand ------------------- */
+/* ---- lists: the first one's previous is the last, so that both ends are at hand -------------- */
 
 static void append(lm_seat_t **list, lm_seat_t *seat)
 {

@@ -21,8 +21,8 @@
 typedef struct lm_seat {
     struct lm_seat *next;     /* in order of grant, or of the queue; NULL behind the last */
     struct lm_seat *previous; /* of the first: the last */
-    uint64_t number; /* of a holder: its hold number; of a waiter: its wait number */
-    int64_t token;   /* of a holder */
+    uint64_t number;          /* of a holder: its hold number; of a waiter: its wait number */
+    int64_t token;            /* of a holder */
     lm_mode_t mode;
 } lm_seat_t;
 
@@ -36,7 +36,8 @@ typedef struct {
 /** True if a holder of mode a may be there beside one of mode b. */
 bool lm_mode_compatible(lm_mode_t a, lm_mode_t b);
 
-/** True if a new arrival of that mode would be granted now: nobody waits and no holder conflicts. */
+/** True if a new arrival of that mode would be granted now: nobody waits and no holder
+ *  conflicts. */
 bool lm_lock_admits(const lm_lock_value_t *lock, lm_mode_t mode);
 
 /** True if a grant of that mode needs a token of its own: nothing is held, or the mode is stronger

@@ -111,7 +111,8 @@ lm_entry_t *lm_order_seek(lm_entry_t *root, lm_bytes_t from, bool after)
     return best;
 }
 
-/** Verifies a subtree whose names must lie between those of two entries, each of which may be NULL. */
+/** Verifies a subtree whose names must lie between those of two entries, each of which may be
+ *  NULL. */
 static uint64_t verify_between(const lm_entry_t *node, const lm_entry_t *low,
                                const lm_entry_t *high)
 {

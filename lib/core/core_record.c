@@ -15,7 +15,7 @@
 #include "base_limits.h"
 #include "core_state.h"
 
-/* ---- owners ------------------------------------------------------------------------------------------ */
+/* ---- owners ---------------------------------------------------------------------------------- */
 
 static uint64_t owner_hash(lm_bytes_t identity, lm_bytes_t owner)
 {
@@ -59,13 +59,12 @@ static void owner_release(lm_table_t *table, lm_owner_t *owner)
 {
     LM_CHECK(owner->n_records > 0, "owner without records");
     if (--owner->n_records > 0) return;
-    LM_CHECK(owner->n_living == 0, "owner with %u waits and holds but no records",
-             owner->n_living);
+    LM_CHECK(owner->n_living == 0, "owner with %u waits and holds but no records", owner->n_living);
     lm_index_remove(&table->owners, owner);
     lm_record_bury(table, owner);
 }
 
-/* ---- keys -------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 uint64_t lm_record_hash(const lm_request_key_t *key)
 {
@@ -115,7 +114,7 @@ lm_record_t *lm_record_origin(lm_record_t *record)
     return record->internal_joined ? record->internal_origin : record;
 }
 
-/* ---- making ------------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 /** A record of so many bytes before the id, in that state, in keys. */
 static lm_record_t *make(lm_table_t *table, const lm_command_t *command, size_t bytes,
@@ -149,7 +148,7 @@ lm_record_t *lm_record_new(lm_table_t *table, const lm_command_t *command)
     return record;
 }
 
-/* ---- the ring ---------------------------------------------------------------------------------------- */
+/* ---- the ring -------------------------------------------------------------------------------- */
 
 /** Takes a record out of everything that knows it. */
 static void forget(lm_table_t *table, lm_record_t *record)
@@ -219,7 +218,7 @@ static lm_record_t *shrink(lm_table_t *table, lm_record_t *record)
     return small;
 }
 
-/* ---- ids that join ------------------------------------------------------------------------------------ */
+/* ---- ids that join --------------------------------------------------------------------------- */
 
 static lm_circle_t *circle_of(const lm_table_t *table, const lm_record_t *origin)
 {
@@ -255,7 +254,7 @@ void lm_record_join(lm_table_t *table, lm_record_t *origin, const lm_command_t *
     circle->joined[circle->n++] = record;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------------ */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 typedef struct {
     lm_end_t end;
@@ -293,7 +292,7 @@ lm_record_t *lm_record_end(lm_table_t *table, lm_record_t *record, lm_end_t end,
     return small;
 }
 
-/* ---- burial ------------------------------------------------------------------------------------------ */
+/* ---- burial ---------------------------------------------------------------------------------- */
 
 void lm_record_bury(lm_table_t *table, void *memory)
 {

@@ -11,8 +11,8 @@
  *
  * Invariants
  *   I1  An entry exists while somebody holds or waits; an owner while a record refers to it.
- *   I2  A living record (waiting or holding) is in keys and numbers; a joined one in keys and in the
- *       circle of its origin; a finished one in keys and in the ring.
+ *   I2  A living record (waiting or holding) is in keys and numbers; a joined one in keys and in
+ *       the circle of its origin; a finished one in keys and in the ring.
  *   I3  What is taken away by a command is buried and freed when the next command begins, so that
  *       effects may show it.
  *   I4  An entry with more than CROWD_ABOVE seats has a crowd: its records by owner.
@@ -89,7 +89,7 @@ struct lm_table {
     size_t n_buried, buried_capacity;
 };
 
-/* ---- core_record.c: owners, records, ids ---------------------------------------------------------- */
+/* ---- core_record.c: owners, records, ids ----------------------------------------------------- */
 
 /** Bytes of a record before `seat`. */
 #define LM_RECORD_FINISHED_BYTES offsetof(lm_record_t, seat)
@@ -119,7 +119,7 @@ void lm_record_trim(lm_table_t *table);
 void lm_record_bury(lm_table_t *table, void *memory);
 void lm_record_free_buried(lm_table_t *table);
 
-/* ---- core_entry.c: locks by name -------------------------------------------------------------------- */
+/* ---- core_entry.c: locks by name ------------------------------------------------------------- */
 
 uint64_t lm_entry_hash(lm_bytes_t name);
 lm_entry_t *lm_entry_find(const lm_table_t *table, lm_bytes_t name);
@@ -133,7 +133,7 @@ void lm_entry_joined(lm_entry_t *entry, lm_record_t *record);
 void lm_entry_leaving(lm_entry_t *entry, lm_record_t *record);
 void lm_entry_free_crowd(lm_entry_t *entry);
 
-/* ---- core_order.c: locks in order of their names, a balanced tree ------------------------------------ */
+/* ---- core_order.c: locks in order of their names, a balanced tree ---------------------------- */
 
 /** Both return the new root. */
 lm_entry_t *lm_order_insert(lm_entry_t *root, lm_entry_t *entry);
@@ -143,7 +143,7 @@ lm_entry_t *lm_order_seek(lm_entry_t *root, lm_bytes_t from, bool after);
 /** Stops the actor unless the tree is sorted and balanced; returns its number of entries. */
 uint64_t lm_order_verify(const lm_entry_t *root);
 
-/* ---- core_apply*.c ----------------------------------------------------------------------------------- */
+/* ---- core_apply*.c --------------------------------------------------------------------------- */
 
 /** Adds an effect with op_seq of the command, and folds it into the hash. */
 void lm_apply_emit(lm_table_t *table, lm_effect_t effect);

@@ -6,7 +6,7 @@
 #include "base_check.h"
 #include "core_state.h"
 
-/* ---- birth and death ----------------------------------------------------------------------------------- */
+/* ---- birth and death ------------------------------------------------------------------------- */
 
 static uint32_t hash_of_entry(const void *entry) { return ((const lm_entry_t *)entry)->hash; }
 
@@ -74,7 +74,7 @@ void lm_table_destroy(lm_table_t **table_ref)
     *table_ref = NULL;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 uint64_t lm_table_op_seq(const lm_table_t *table) { return table->op_seq; }
 
@@ -91,8 +91,7 @@ const lm_record_t *lm_table_find(const lm_table_t *table, const lm_request_key_t
 }
 
 lm_rc_t lm_table_lookup(const lm_table_t *table, lm_command_kind_t kind,
-                        const lm_request_key_t *key, uint64_t body_hash,
-                        const lm_record_t **record)
+                        const lm_request_key_t *key, uint64_t body_hash, const lm_record_t **record)
 {
     *record = NULL;
     lm_record_t *found = lm_record_find(table, key);
@@ -150,7 +149,7 @@ const lm_record_t *lm_table_wait(const lm_table_t *table, uint64_t wait_number)
     return by_number(table, wait_number, LM_RECORD_WAITING);
 }
 
-/* ---- walking ------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 typedef struct {
     const lm_record_t **items;
@@ -184,8 +183,7 @@ const lm_entry_t *lm_table_seek(const lm_table_t *table, lm_bytes_t prefix, lm_b
                                 bool after)
 {
     bool inside = lm_bytes_compare(from, prefix) >= 0;
-    const lm_entry_t *entry =
-        lm_order_seek(table->order, inside ? from : prefix, inside && after);
+    const lm_entry_t *entry = lm_order_seek(table->order, inside ? from : prefix, inside && after);
     return entry && lm_bytes_begin_with(lm_entry_name(entry), prefix) ? entry : NULL;
 }
 

@@ -12,16 +12,18 @@
  *       change nothing but op_seq and the hash (S8); so does a Takeover that is not greater.
  *   T4  A request has at most one record; waits and living holds are never evicted; a finished
  *       record enters the ring at the op_seq of its end (S12a).
- *   T5  One owner has at most one wait or hold on a lock. A second Acquire of that owner with another
- *       request id is decided here: it gets the hold back with the next claim, its TTL untouched, or
- *       joins the wait (S11b). The new id then is one more name of that wait or hold and shares its
- *       fate, whatever befalls it: a repeat of any of its ids finds the same wait, the same hold with
- *       its present claim, the same end; Leave and Abandon make all of them unknown; a Cancel of any
- *       of them ends the wait for all of them. Only the mark that a Cancel puts on a hold belongs to
- *       the one id. At most LM_JOINED_IDS_MAX ids join; then the oldest of them is retired.
+ *   T5  One owner has at most one wait or hold on a lock. A second Acquire of that owner with
+ *       another request id is decided here: it gets the hold back with the next claim, its TTL
+ *       untouched, or joins the wait (S11b). The new id then is one more name of that wait or hold
+ *       and shares its fate, whatever befalls it: a repeat of any of its ids finds the same wait,
+ *       the same hold with its present claim, the same end; Leave and Abandon make all of them
+ *       unknown; a Cancel of any of them ends the wait for all of them. Only the mark that a
+ *       Cancel puts on a hold belongs to the one id. At most LM_JOINED_IDS_MAX ids join; then the
+ *       oldest of them is retired.
  *   T6  Final answers are recorded, so that a repeat gets the same one: granted, HELD, timed out,
- *       released, STALE_HOLD (of a Release), MODE_MISMATCH. Refusals that leave the request free to
- *       be tried again are not: QUOTA_EXCEEDED, REQUEST_REUSED, OUTCOME_UNKNOWN, and any of a Renew.
+ *       released, STALE_HOLD (of a Release), MODE_MISMATCH. Refusals that leave the request free
+ *       to be tried again are not: QUOTA_EXCEEDED, REQUEST_REUSED, OUTCOME_UNKNOWN, and any of a
+ *       Renew.
  *   T7  Commands applied before the first Takeover are decided by the built-in settings (S4).
  */
 #ifndef LM_CORE_TABLE_H
@@ -63,33 +65,34 @@ typedef struct lm_entry lm_entry_t; /* a lock: see the accessors */
 
 typedef struct lm_owner lm_owner_t; /* private: an identity and an owner, kept once */
 
-/** A request as the state machine remembers it: while it waits or holds, and afterwards in the ring.
- *  Everything is read-only for callers; it lives until the next lm_table_apply, and so does what its
- *  accessors return. A finished record is cut off before `seat`: nothing from there on exists. */
+/** A request as the state machine remembers it: while it waits or holds, and afterwards in the
+ *  ring. Everything is read-only for callers; it lives until the next lm_table_apply, and so does
+ *  what its accessors return. A finished record is cut off before `seat`: nothing from there on
+ *  exists. */
 typedef struct lm_record {
     struct lm_record *internal_key_next;
     uint32_t internal_key_hash;
     lm_record_state_t state : 4;
-    lm_end_t end : 4;       /* of a finished one */
-    lm_rc_t code : 8;       /* with LM_END_REFUSED */
+    lm_end_t end : 4; /* of a finished one */
+    lm_rc_t code : 8; /* with LM_END_REFUSED */
     uint32_t internal_id_size : 8;
-    bool cancelled : 1;     /* a Cancel met the hold: any end leaves it retired (S10d) */
+    bool cancelled : 1; /* a Cancel met the hold: any end leaves it retired (S10d) */
     bool internal_release : 1, internal_any_body : 1, internal_joined : 1, internal_has_joined : 1;
     lm_owner_t *internal_owner;
     uint64_t internal_body_hash;
-    int64_t token;          /* of a hold, also after its end, and of the Release that ended it */
+    int64_t token; /* of a hold, also after its end, and of the Release that ended it */
     union {
-        uint64_t wait_number;       /* while waiting or holding: op_seq of the command that began it */
+        uint64_t wait_number; /* while waiting or holding: op_seq of the command that began it */
         uint64_t internal_finished; /* of a finished one: op_seq of its end */
         struct lm_record *internal_origin;
     };
     /* ---- only while waiting or holding ---- */
-    lm_seat_t seat;         /* number: of the hold, or of the wait */
+    lm_seat_t seat; /* number: of the hold, or of the wait */
     lm_entry_t *lock;
     struct lm_record *internal_number_next;
-    uint64_t basis;         /* of a hold: op_seq of its grant or last renewal (S2) */
+    uint64_t basis; /* of a hold: op_seq of its grant or last renewal (S2) */
     uint32_t ttl_ms;
-    uint32_t claim;         /* of a hold: how often it was handed back to its owner (S11b) */
+    uint32_t claim; /* of a hold: how often it was handed back to its owner (S11b) */
     uint8_t internal_text[];
 } lm_record_t;
 
@@ -135,18 +138,21 @@ typedef enum {
 
 typedef struct {
     lm_effect_kind_t kind;
-    lm_rc_t code;              /* REFUSED; FINISHED when the record has one; otherwise OK */
-    lm_end_t end;              /* FINISHED, CANCELLED (not of a hold), HOLD_ENDED, WAIT_ENDED */
-    uint64_t op_seq;           /* of the command, or of the grant */
-    uint64_t hold;             /* ACQUIRED, GRANTED, RENEWED, HOLD_ENDED, REATTACHED, CANCELLED of a
-                                  hold, FINISHED of a Release that ended one; otherwise 0 */
-    uint64_t wait_number;      /* QUEUED, WAIT_ENDED, GRANTED; otherwise 0 */
-    const lm_record_t *record; /* NULL where the request left no record (Leave and Abandon make it
-                                  unknown: then key tells whose it was), and with REFUSED and VOID */
-    lm_request_key_t key;      /* of an answer: the command's (empty for those without); otherwise of
-                                  the record */
-    lm_bytes_t name;           /* of the lock, empty if there is none; where nobody holds or waits any
-                                  more and in refusals it may be the command's own view, as key is */
+    lm_rc_t code;    /* REFUSED; FINISHED when the record has one; otherwise OK */
+    lm_end_t end;    /* FINISHED, CANCELLED (not of a hold), HOLD_ENDED, WAIT_ENDED */
+    uint64_t op_seq; /* of the command, or of the grant */
+    /* ACQUIRED, GRANTED, RENEWED, HOLD_ENDED, REATTACHED, CANCELLED of a hold, FINISHED of a
+     * Release that has just ended one; otherwise 0. */
+    uint64_t hold;
+    uint64_t wait_number; /* QUEUED, WAIT_ENDED, GRANTED; otherwise 0 */
+    /* NULL where the request left no record (Leave and Abandon make it unknown: then key tells
+     * whose it was), and with REFUSED, VOID, DONE and TAKEN_OVER. */
+    const lm_record_t *record;
+    /* Of an answer: the command's (empty for those without); otherwise of the record. */
+    lm_request_key_t key;
+    /* Of the lock, empty if there is none. Where nobody holds or waits any more, and in refusals,
+     * it may be the command's own view, as key is. */
+    lm_bytes_t name;
 } lm_effect_t;
 
 typedef struct {
@@ -155,8 +161,8 @@ typedef struct {
 } lm_effects_t;
 
 /** Applies one command. Total for every command that the decoder of wire_command.h lets through:
- *  whatever its numbers are, and whatever exists or not. Stops the actor at what the decoder refuses:
- *  unknown kinds and modes, texts beyond the limits of base_limits.h.
+ *  whatever its numbers are, and whatever exists or not. Stops the actor at what the decoder
+ *  refuses: unknown kinds and modes, texts beyond the limits of base_limits.h.
  *
  *  Refusals of an Acquire or Release that are decided here: REQUEST_REUSED (same key, other body),
  *  OUTCOME_UNKNOWN (S12a: seen, or its record may have been evicted), QUOTA_EXCEEDED; and, as
@@ -164,7 +170,7 @@ typedef struct {
  *  REFUSED with STALE_HOLD. */
 lm_effects_t lm_table_apply(lm_table_t *table, const lm_command_t *command);
 
-/* ---- reading, for the leader and for tests ------------------------------------------------------ */
+/* ---- reading, for the leader and for tests --------------------------------------------------- */
 
 uint64_t lm_table_op_seq(const lm_table_t *table);
 /** Rolling hash over every command and its effects; equal on all replicas at the same op_seq. */
@@ -176,8 +182,8 @@ const lm_settings_t *lm_table_settings(const lm_table_t *table);
  *  (T5) it is the record of that wait or hold. */
 const lm_record_t *lm_table_find(const lm_table_t *table, const lm_request_key_t *key);
 /** The same for a repeat of an Acquire or Release (kind) with that body: LM_RC_REQUEST_REUSED, and
- *  *record NULL, if the key was used for another request (S12); otherwise LM_RC_OK. This is how apply
- *  itself decides. */
+ *  *record NULL, if the key was used for another request (S12); otherwise LM_RC_OK. This is how
+ *  apply itself decides. */
 lm_rc_t lm_table_lookup(const lm_table_t *table, lm_command_kind_t kind,
                         const lm_request_key_t *key, uint64_t body_hash,
                         const lm_record_t **record);
@@ -192,7 +198,8 @@ const lm_record_t *lm_record_of(const lm_seat_t *seat);
 /** Hold or wait of that owner on that lock; NULL if it has none. */
 const lm_record_t *lm_table_of_owner(const lm_table_t *table, lm_bytes_t name, lm_bytes_t identity,
                                      lm_bytes_t owner);
-/** Hold or wait by its number; NULL if it has ended. A wait that was granted has ended as a wait. */
+/** Hold or wait by its number; NULL if it has ended. A wait that was granted has ended as a
+ *  wait. */
 const lm_record_t *lm_table_hold(const lm_table_t *table, uint64_t hold);
 const lm_record_t *lm_table_wait(const lm_table_t *table, uint64_t wait_number);
 

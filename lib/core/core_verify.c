@@ -111,7 +111,8 @@ static uint64_t verify_circles(const lm_table_t *table)
     for (const lm_circle_t *circle = table->circles; circle; circle = circle->hh.next) {
         LM_CHECK(circle->n >= 1 && circle->n <= LM_JOINED_IDS_MAX, "circle of %u", circle->n);
         for (uint32_t i = 0; i < circle->n; i++)
-            LM_CHECK(circle->joined[i]->internal_origin == circle->origin, "foreign id in a circle");
+            LM_CHECK(circle->joined[i]->internal_origin == circle->origin,
+                     "foreign id in a circle");
         joined += circle->n;
     }
     return joined;

@@ -15,7 +15,7 @@ static lm_rc_t refuse(lm_wire_error_t *error, lm_rc_t code, const char *field, c
     return code;
 }
 
-/* ---- the rules ---------------------------------------------------------------------------------------- */
+/* ---- the rules ------------------------------------------------------------------------------- */
 
 /** What a kind must have; everything else of a command is not looked at. */
 static const struct {
@@ -23,8 +23,12 @@ static const struct {
     uint64_t ttl_ms_min, ttl_ms_max;
 } rules[] = {
     [LM_COMMAND_TAKEOVER] = {.known = true, .pair = true},
-    [LM_COMMAND_ACQUIRE] = {.known = true, .name = true, .key = true, .mode = true,
-                            .ttl_ms_min = 1, .ttl_ms_max = LM_TTL_MS_MAX},
+    [LM_COMMAND_ACQUIRE] = {.known = true,
+                            .name = true,
+                            .key = true,
+                            .mode = true,
+                            .ttl_ms_min = 1,
+                            .ttl_ms_max = LM_TTL_MS_MAX},
     [LM_COMMAND_RELEASE] = {.known = true, .name = true, .key = true},
     [LM_COMMAND_RENEW] = {.known = true, .name = true, .ttl_ms_max = LM_TTL_MS_MAX},
     [LM_COMMAND_EXPIRE] = {.known = true, .pair = true, .name = true},
@@ -97,7 +101,7 @@ lm_rc_t lm_wire_command_check(const lm_command_t *command, lm_wire_error_t *erro
     return check_key(command, error);
 }
 
-/* ---- to the wire --------------------------------------------------------------------------------------- */
+/* ---- to the wire ----------------------------------------------------------------------------- */
 
 static lm_log_request_key_t *key_to_log(const lm_command_t *command, lm_arena_t *arena)
 {
@@ -109,10 +113,10 @@ static lm_log_request_key_t *key_to_log(const lm_command_t *command, lm_arena_t 
 }
 
 /* Gives out->field a body of its type, whose values follow. */
-#define BODY(field, ...)                                              \
-    do {                                                              \
-        out->field = lm_arena_alloc(arena, sizeof *out->field);       \
-        *out->field = (__typeof__(*out->field)){__VA_ARGS__};         \
+#define BODY(field, ...)                                        \
+    do {                                                        \
+        out->field = lm_arena_alloc(arena, sizeof *out->field); \
+        *out->field = (__typeof__(*out->field)){__VA_ARGS__};   \
     } while (0)
 
 static void takeover_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
@@ -170,7 +174,7 @@ static void cancel_to_log(const lm_command_t *in, lm_log_command_t *out, lm_aren
     BODY(cancel, .key = key_to_log(in, arena));
 }
 
-/* ---- from the wire ------------------------------------------------------------------------------------- */
+/* ---- from the wire --------------------------------------------------------------------------- */
 
 /* A submessage that is missing leaves its fields empty, and the rules refuse what they need. */
 static void key_from_log(const lm_log_request_key_t *key, lm_command_t *out)
@@ -272,7 +276,7 @@ static const struct {
     [LM_COMMAND_CANCEL] = {cancel_to_log, cancel_from_log},
 };
 
-/* ---- the frame ----------------------------------------------------------------------------------------- */
+/* ---- the frame ------------------------------------------------------------------------------- */
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -313,7 +317,7 @@ static lm_rc_t unframe(lm_bytes_t entry, lm_bytes_t *batch, lm_wire_error_t *err
     return LM_RC_OK;
 }
 
-/* ---- both ways ----------------------------------------------------------------------------------------- */
+/* ---- both ways ------------------------------------------------------------------------------- */
 
 static void command_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
 {
@@ -347,15 +351,14 @@ static lm_rc_t command_from_log(const lm_log_command_t *in, lm_command_t *out,
         return refuse(error, LM_RC_INVALID_ARGUMENT, "kind", "must be one that this build knows");
     out->kind = (lm_command_kind_t)in->body_case;
     if (in->pair)
-        out->pair = (lm_pair_t){.term = in->pair->term,
-                                .boot_id = in->pair->boot_id,
-                                .counter = in->pair->counter};
+        out->pair = (lm_pair_t){
+            .term = in->pair->term, .boot_id = in->pair->boot_id, .counter = in->pair->counter};
     bodies[in->body_case].from_log(in, out);
     return lm_wire_command_check(out, error);
 }
 
-static lm_rc_t decode_batch(const lm_log_batch_t *batch, lm_arena_t *arena,
-                            lm_command_t **commands, size_t *n, lm_wire_error_t *error)
+static lm_rc_t decode_batch(const lm_log_batch_t *batch, lm_arena_t *arena, lm_command_t **commands,
+                            size_t *n, lm_wire_error_t *error)
 {
     if (batch->version != BATCH_VERSION)
         return refuse(error, LM_RC_INVALID_ARGUMENT, "version", "must be 1");

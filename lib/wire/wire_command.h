@@ -4,8 +4,8 @@
  *         | lockmgr.log.v1.Batch | zeros up to a multiple of 8 bytes
  *
  * Invariants
- *   C1  Decoding any bytes ends with commands that lm_table_apply takes, or with a refusal that says
- *       which rule was broken; memory used is bounded by a multiple of the size of the input.
+ *   C1  Decoding any bytes ends with commands that lm_table_apply takes, or with a refusal that
+ *       says which rule was broken; memory used is bounded by a multiple of the size of the input.
  *   C2  What encode makes, decode gives back equal.
  */
 #ifndef LM_WIRE_COMMAND_H

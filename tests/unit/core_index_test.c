@@ -45,7 +45,7 @@ Test(core_index, finds_what_is_in_it_and_nothing_else)
     lm_index_free(&index);
 }
 
-/* ---- order --------------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 enum { NAMES = 400 };
 
@@ -109,7 +109,8 @@ Test(core_order, ascending_names_do_not_make_it_deep)
 {
     static lm_entry_t *entries[4096];
     lm_entry_t *root = NULL;
-    for (uint32_t i = 0; i < 4096; i++) root = lm_order_insert(root, entries[i] = entry_of(10000 + i));
+    for (uint32_t i = 0; i < 4096; i++)
+        root = lm_order_insert(root, entries[i] = entry_of(10000 + i));
     cr_assert_leq(root->height, 17);
     cr_assert_eq(lm_order_verify(root), 4096);
     for (int i = 0; i < 4096; i++) free(entries[i]);

@@ -78,7 +78,8 @@ Test(core_property, s1_results_do_not_depend_on_how_commands_are_packed)
             n = 1 + lm_core_random_below(&random, 40);
             if (n > h.n - i) n = h.n - i;
             apply_packed(table, &h, i, n);
-            cr_assert_eq(lm_table_hash(table), h.hashes[i + n - 1], "seed %lu", (unsigned long)seed);
+            cr_assert_eq(lm_table_hash(table), h.hashes[i + n - 1], "seed %lu",
+                         (unsigned long)seed);
         }
         lm_table_destroy(&table);
         history_free(&h);
@@ -118,7 +119,7 @@ Test(core_property, hash_tells_histories_apart)
     history_free(&h);
 }
 
-/* ---- fuzz ---------------------------------------------------------------------------------------------- */
+/* ---- fuzz ------------------------------------------------------------------------------------ */
 
 /** What must hold between the effects of one command and all before. */
 typedef struct {
@@ -200,7 +201,4 @@ Test(core_property, fuzz_many_locks)
     for (uint64_t seed = 90; seed < 90 + rounds(8); seed++) fuzz(seed, 25000, 60, 12, 200);
 }
 
-Test(core_property, fuzz_fast)
-{
-    fuzz(4711, rounds(600000), 20, 20, 100000);
-}
+Test(core_property, fuzz_fast) { fuzz(4711, rounds(600000), 20, 20, 100000); }

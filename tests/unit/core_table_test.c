@@ -17,7 +17,7 @@ static void tear_down(void)
 
 TestSuite(core_table, .init = set_up, .fini = tear_down);
 
-/* ---- words --------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static lm_effects_t apply(lm_command_t command)
 {
@@ -120,7 +120,7 @@ static void assert_refused(lm_effect_t effect, lm_rc_t code)
     cr_assert_null(effect.record);
 }
 
-/* ---- S1-S5: numbers, tokens, settings ------------------------------------------------------------------- */
+/* ---- S1-S5: numbers, tokens, settings -------------------------------------------------------- */
 
 Test(core_table, s1_every_command_counts_whatever_it_does)
 {
@@ -204,7 +204,7 @@ Test(core_table, s5_epoch_stands_above_op_seq_in_tokens)
     lm_table_destroy(&restored);
 }
 
-/* ---- S8: authority -------------------------------------------------------------------------------------- */
+/* ---- S8: authority --------------------------------------------------------------------------- */
 
 Test(core_table, s8_pairs_are_ordered_by_term_boot_counter)
 {
@@ -245,7 +245,7 @@ Test(core_table, s8_verdicts_under_another_pair_are_void)
     cr_assert_eq(lm_table_counts(table).waiters, 1);
 }
 
-/* ---- S10: leaving --------------------------------------------------------------------------------------- */
+/* ---- S10: leaving ---------------------------------------------------------------------------- */
 
 Test(core_table, s10_leave_takes_a_waiter_and_makes_its_id_unknown)
 {
@@ -357,7 +357,7 @@ Test(core_table, s10d_cancel_of_an_ended_id_reports_it)
     cr_assert_eq(answer.record->state, LM_RECORD_ENDED);
 }
 
-/* ---- S11: owners ---------------------------------------------------------------------------------------- */
+/* ---- S11: owners ----------------------------------------------------------------------------- */
 
 Test(core_table, s11a_owners_of_two_identities_are_two)
 {
@@ -486,7 +486,7 @@ Test(core_table, s11b_another_mode_is_refused_once_and_for_all)
     cr_assert_eq(acquire("a", "B", "2").code, LM_RC_MODE_MISMATCH, "waits in another mode");
 }
 
-/* ---- S12: repeats --------------------------------------------------------------------------------------- */
+/* ---- S12: repeats ---------------------------------------------------------------------------- */
 
 Test(core_table, s12_same_id_of_two_owners_are_two_requests)
 {
@@ -597,7 +597,7 @@ Test(core_table, s12a_seen_says_that_a_finished_record_is_present)
     cr_assert(lm_table_seen(table, &key));
 }
 
-/* ---- quotas --------------------------------------------------------------------------------------------- */
+/* ---- quotas ---------------------------------------------------------------------------------- */
 
 Test(core_table, quotas_at_the_limit_and_one_beyond)
 {
@@ -617,7 +617,7 @@ Test(core_table, quotas_at_the_limit_and_one_beyond)
     cr_assert_eq(acquire("a", "A", "4").kind, LM_EFFECT_ACQUIRED, "returning a hold takes nothing");
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void append_name(void *arg, const lm_record_t *record)
 {
@@ -640,8 +640,7 @@ Test(core_table, each_goes_by_creation)
 
 static void assert_seek(const char *prefix, const char *from, bool after, const char *expected)
 {
-    const lm_entry_t *lock =
-        lm_table_seek(table, lm_bytes_of(prefix), lm_bytes_of(from), after);
+    const lm_entry_t *lock = lm_table_seek(table, lm_bytes_of(prefix), lm_bytes_of(from), after);
     if (!expected) {
         cr_assert_null(lock);
     } else {

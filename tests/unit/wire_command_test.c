@@ -93,10 +93,20 @@ Test(wire_command, every_kind_comes_back_as_it_was)
     const lm_command_t all[] = {
         takeover(),
         acquire(),
-        {.kind = LM_COMMAND_RELEASE, .key = key, .name = name, .body_hash = 5, .hold = UINT64_MAX,
-         .claim = 2, .stamp = 4, .seen = true},
-        {.kind = LM_COMMAND_RENEW, .key = {key.identity, key.owner, {0}}, .name = name, .hold = 1,
-         .claim = 2, .ttl_ms = LM_TTL_MS_MAX},
+        {.kind = LM_COMMAND_RELEASE,
+         .key = key,
+         .name = name,
+         .body_hash = 5,
+         .hold = UINT64_MAX,
+         .claim = 2,
+         .stamp = 4,
+         .seen = true},
+        {.kind = LM_COMMAND_RENEW,
+         .key = {key.identity, key.owner, {0}},
+         .name = name,
+         .hold = 1,
+         .claim = 2,
+         .ttl_ms = LM_TTL_MS_MAX},
         {.kind = LM_COMMAND_EXPIRE, .pair = pair, .name = name, .hold = 1, .basis = 2},
         {.kind = LM_COMMAND_LEAVE, .pair = pair, .name = name, .wait_number = 3},
         {.kind = LM_COMMAND_ABANDON, .pair = pair, .name = name, .hold = 4},
@@ -125,7 +135,7 @@ Test(wire_command, random_batches_decode_and_encode_to_the_same_bytes)
     lm_table_destroy(&table);
 }
 
-/* ---- limits -------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void assert_rule(const lm_command_t *command, const char *field)
 {
@@ -272,7 +282,7 @@ Test(wire_command, worst_commands_stay_within_their_bound)
     }
 }
 
-/* ---- damage -------------------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static void assert_refused(lm_bytes_t entry, lm_rc_t expected)
 {
@@ -325,7 +335,8 @@ Test(wire_command, an_empty_entry_and_an_unknown_version_are_refused)
     assert_refused(lm_bytes(bytes, (8U + bytes[4] + 7) / 8 * 8), LM_RC_INVALID_ARGUMENT);
 }
 
-/* Whatever bytes come: a refusal with a reason, or commands that can be applied and encoded again. */
+/* Whatever bytes come: a refusal with a reason, or commands that can be applied and encoded
+ * again. */
 static void survive(lm_bytes_t entry, lm_table_t *table)
 {
     lm_command_t *commands;
