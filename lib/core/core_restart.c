@@ -442,8 +442,7 @@ static void watch_child(lm_restart_t *machine, child_t *child, bool blocking, ui
     ping_child(child, now_us, out);
     if (child->state != LM_CHILD_READY || now_us - child->since_us < LM_RESTART_PERIOD_US) return;
     child->backoff_us = LM_RESTART_BACKOFF_MIN_US;
-    child->troubled = false;
-    child->n_deaths = 0;
+    child->troubled = false; /* its deaths are older than the period by now */
 }
 
 /* ---- events ---- */
