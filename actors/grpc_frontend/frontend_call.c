@@ -24,6 +24,7 @@
 enum {
     MARGIN_US = 75000, /* an answer on its way back to the client takes at most this */
     HOP_US = 20000,    /* and from node to node */
+    ROUNDED_PART = 100, /* gRPC rounds timeouts up on the wire, by up to 1 percent */
     DEFAULT_US = 30000000,
     BACKOFF_FIRST_US = 10000,
     BACKOFF_LAST_US = 100000,
@@ -115,7 +116,8 @@ static void set_times(lm_frontend_call_t *call, const lm_peer_lock_call_t *reque
     if (call->event->deadline_us) {
         uint64_t deadline_us = call->event->deadline_us;
         uint64_t left_us = deadline_us > now_us ? deadline_us - now_us : 0;
-        uint64_t margin_us = left_us / 2 < MARGIN_US ? left_us / 2 : MARGIN_US;
+        uint64_t margin_us = MARGIN_US + left_us / ROUNDED_PART;
+        if (margin_us > left_us / 2) margin_us = left_us / 2;
         /* Another node has taken its own margin off already. */
         if (call->method->id == LM_METHOD_FORWARD && margin_us > HOP_US) margin_us = HOP_US;
         if (left_us - margin_us < limit_us) limit_us = left_us - margin_us;

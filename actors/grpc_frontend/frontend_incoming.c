@@ -6,7 +6,7 @@
 #include "base_log.h"
 #include "frontend_peers_state.h"
 
-enum { HELLO_WITHIN_US = 5000000 };
+enum { HELLO_WITHIN_US = 5000000, WARN_EVERY_US = 1000000 };
 
 static void end(lm_frontend_peers_t *room, lm_frontend_incoming_t *incoming, lm_rc_t why)
 {
@@ -28,6 +28,16 @@ void lm_frontend_incoming_opened(lm_frontend_peers_t *room, lm_frontend_handle_t
     if (room->stopping) end(room, incoming, LM_RC_DRAINING);
 }
 
+/* At most once a second: strangers must not fill the log. */
+static void warn_refused(lm_frontend_peers_t *room, const lm_peer_link_hello_t *hello,
+                         lm_rc_t code)
+{
+    if (room->warned_at_us && room->now_us - room->warned_at_us < WARN_EVERY_US) return;
+    room->warned_at_us = room->now_us;
+    lm_warn("link from %.*s refused: %s", LM_BYTES_ARG(hello ? hello->from : lm_bytes_of("?")),
+            lm_rc_text(code));
+}
+
 static void accept_hello(lm_frontend_peers_t *room, lm_frontend_incoming_t *incoming,
                          const lm_peer_link_hello_t *hello)
 {
@@ -35,8 +45,7 @@ static void accept_hello(lm_frontend_peers_t *room, lm_frontend_incoming_t *inco
     if (code == LM_RC_OK && hello->cluster_id.size >= sizeof incoming->cluster_id)
         code = LM_RC_WRONG_CLUSTER;
     if (code != LM_RC_OK) {
-        lm_warn("link from %.*s refused: %s",
-                LM_BYTES_ARG(hello ? hello->from : lm_bytes_of("?")), lm_rc_text(code));
+        warn_refused(room, hello, code);
         end(room, incoming, code);
         return;
     }

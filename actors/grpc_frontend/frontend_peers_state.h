@@ -74,7 +74,7 @@ struct lm_frontend_peers {
     const lm_bus_node_config_t *config;       /* NULL until START */
     const lm_bus_raft_identity_t *identity;   /* NULL until raft has told it */
     bool listening, stopping;
-    uint64_t tick_at_us, report_at_us;
+    uint64_t tick_at_us, report_at_us, warned_at_us;
 
     lm_frontend_peer_t *peers;
     size_t n_peers;
