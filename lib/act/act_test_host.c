@@ -300,4 +300,5 @@ uint64_t lm_test_counter(const lm_test_host_t *host, const char *name)
     for (size_t i = 0; i < n; i++)
         if (strcmp(counters[i].name, name) == 0) return counters[i].value;
     LM_CHECK(false, "there is no counter %s", name);
+    return 0;
 }
