@@ -26,20 +26,20 @@ static bool is_end(const lm_lock_proposal_t *proposal)
            kind == LM_COMMAND_WAIT_TIMEOUT;
 }
 
-static uint32_t ends_in(const struct lm_lock_proposals *list, const lm_lock_party_t *party)
+static size_t ends_in(const struct lm_lock_proposals *list)
 {
-    uint32_t n = 0;
+    size_t n = 0;
     const lm_lock_proposal_t *proposal;
-    TAILQ_FOREACH (proposal, list, in_list)
-        n += is_end(proposal) && proposal->party == party;
+    TAILQ_FOREACH (proposal, list, in_list) {
+        if (!is_end(proposal)) continue;
+        LM_CHECK(proposal->party->parks > 0, "an end is on its way of a party that is not parked");
+        n++;
+    }
     return n;
 }
 
-static void verify_party(const lm_lock_room_t *room, const lm_lock_party_t *party)
+static void verify_party(const lm_lock_party_t *party)
 {
-    uint32_t parks = ends_in(&room->queue, party);
-    for (size_t i = 0; i < room->n_flight; i++) parks += ends_in(&room->flight[i]->proposals, party);
-    LM_CHECK(parks == party->parks, "a party counts %u ends of %u", party->parks, parks);
     const lm_lock_call_t *call;
     TAILQ_FOREACH (call, &party->calls, in_party) {
         LM_CHECK(call->party == party, "a call is in another party");
@@ -70,7 +70,12 @@ void lm_lock_room_verify(const lm_lock_room_t *room)
     lm_walk_t walk = {.room = room};
     lm_table_each(room->table, verify_hold, &walk);
     LM_CHECK(walk.holds == room->leases.n, "%zu leases for %zu holds", room->leases.n, walk.holds);
+    size_t parks = 0, ends = ends_in(&room->queue);
+    for (size_t i = 0; i < room->n_flight; i++) ends += ends_in(&room->flight[i]->proposals);
     const lm_lock_party_t *party;
-    TAILQ_FOREACH (party, &room->all_parties, in_all)
-        verify_party(room, party);
+    TAILQ_FOREACH (party, &room->all_parties, in_all) {
+        verify_party(party);
+        parks += party->parks;
+    }
+    LM_CHECK(parks == ends, "parties count %zu ends of %zu", parks, ends);
 }

@@ -11,7 +11,7 @@
 #include "wire_bus.h"
 #include "wire_peer.h"
 
-enum { RIG_LOG_MAX = 8192, RIG_ANSWERS_MAX = 8192, RIG_PENDING_MAX = 16 };
+enum { RIG_LOG_MAX = 8192, RIG_ANSWERS_MAX = 20000, RIG_PENDING_MAX = 16 };
 
 typedef struct {
     uint64_t term;
