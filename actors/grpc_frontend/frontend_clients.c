@@ -326,12 +326,9 @@ void lm_frontend_clients_destroy(lm_frontend_clients_t **self)
     lm_frontend_clients_t *room = *self;
     if (!room) return;
     lm_frontend_call_t *call, *next_call;
-    DL_FOREACH_SAFE(room->calls, call, next_call)
-    {
-        free(call->forward);
-        free(call->stale);
-        lm_frontend_call_free(call);
-    }
+    DL_FOREACH_SAFE(room->calls, call, next_call) lm_frontend_call_free(call);
+    lm_frontend_forward_t *forward, *next_forward;
+    DL_FOREACH_SAFE(room->on_their_way, forward, next_forward) free(forward);
     lm_frontend_stream_t *stream, *next_stream;
     DL_FOREACH_SAFE(room->streams, stream, next_stream) free(stream);
     lm_frontend_attempt_t *attempt, *next_attempt;

@@ -24,7 +24,8 @@ typedef struct lm_frontend_attempt {
 } lm_frontend_attempt_t;
 
 /** A call passed on to the node that leads. */
-typedef struct {
+typedef struct lm_frontend_forward {
+    struct lm_frontend_forward *prev, *next;
     lm_frontend_handle_t *handle;
     lm_frontend_call_t *call; /* NULL: nobody waits any more */
     char node[256];
@@ -88,6 +89,7 @@ struct lm_frontend_clients {
 
     lm_frontend_attempt_t *attempts; /* by correlation */
     lm_frontend_call_t *calls;
+    lm_frontend_forward_t *on_their_way; /* all forwards, also those that nobody waits for */
     size_t n_calls, n_forwards;
     lm_frontend_stream_t *streams;
     lm_frontend_timers_t timers;

@@ -5,6 +5,7 @@
  * counts as the first (S13). */
 #include <stdio.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "frontend_clients_state.h"
 #include "frontend_fields.h"
@@ -54,6 +55,7 @@ void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node)
         lm_frontend_call_retry(call, LM_RC_NO_LEADER);
         return;
     }
+    DL_APPEND(room->on_their_way, forward);
     call->forward = forward;
     call->retry_at_us = 0;
     room->forwards++;
@@ -107,6 +109,7 @@ void lm_frontend_forward_answered(lm_frontend_clients_t *room, lm_frontend_event
     else if (call) call->forward = NULL;
     room->n_forwards--;
     room->driver->ops->drop(room->driver, event->handle);
+    DL_DELETE(room->on_their_way, forward);
     free(forward);
     if (!call) {
         if (answer && lm_frontend_call_grants(answer)) room->late_grants++;
