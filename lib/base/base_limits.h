@@ -47,8 +47,7 @@
 #define LM_BATCH_COMMANDS_MAX 4096
 /* Bytes of one entry with its frame; a PROPOSE of it fits its limit on the bus. */
 #define LM_BATCH_BYTES_MAX (1024U * 1024)
-/* Bytes that a command adds to an entry beyond its texts, at most, and those of the frame. */
+/* Bytes that a command adds to an entry beyond its texts, at most; the frame, once, is in it too. */
 #define LM_COMMAND_BYTES_EXTRA 160U
-#define LM_BATCH_BYTES_EXTRA 32U
 
 #endif

@@ -15,8 +15,7 @@
 #include "wire.h"
 
 /** Bytes that this command adds to an entry at most. A batch fits an entry if it has at most
- *  LM_BATCH_COMMANDS_MAX commands and the sum of this is at most LM_BATCH_BYTES_MAX less
- *  LM_BATCH_BYTES_EXTRA. */
+ *  LM_BATCH_COMMANDS_MAX commands and the sum of this is at most LM_BATCH_BYTES_MAX. */
 size_t lm_wire_command_bytes_max(const lm_command_t *command);
 
 /** A whole entry, in the arena. commands: at least one, fitting an entry, each passing
