@@ -182,6 +182,7 @@ static void prepare_self(node_t *node)
 
 static lm_exit_t prepare(node_t *node)
 {
+    node->signal_fd = open_signals();
     umask(077);
     raise_fd_limit();
     lm_exit_t code = make_data_dir(&node->config);
@@ -191,7 +192,6 @@ static lm_exit_t prepare(node_t *node)
     prepare_self(node);
     code = lm_sup_spawn_init(&node->spawn, &node->self);
     if (code != LM_EXIT_OK) return code;
-    node->signal_fd = open_signals();
     /* Orphans of our children come to us, wherever we run, and are reaped. */
     if (node->signal_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
         lm_error("the supervision of processes was refused: %s", strerror(errno));

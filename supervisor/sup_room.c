@@ -192,7 +192,7 @@ static void on_pong(void *arg, const lm_message_t *message, lm_outbox_t *out)
 static void end_drain(lm_sup_room_t *room, bool done, uint64_t now_us, lm_outbox_t *out)
 {
     room->drain_call = 0;
-    lm_info(done ? "raft has drained" : "raft has not drained in time");
+    lm_info(done ? "raft has drained" : "leadership was not handed over");
     lm_restart_drained(room->machine, now_us, &room->wishes);
     fulfil(room, now_us, out);
 }
