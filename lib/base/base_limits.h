@@ -2,6 +2,7 @@
 #ifndef LM_BASE_LIMITS_H
 #define LM_BASE_LIMITS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* ---- texts of requests, in bytes
@@ -46,8 +47,8 @@
 /* Commands in one entry: a turn of the leader takes at most that many. */
 #define LM_BATCH_COMMANDS_MAX 4096
 /* Bytes of one entry with its frame; a PROPOSE of it fits its limit on the bus. */
-#define LM_BATCH_BYTES_MAX (1024U * 1024)
-/* Bytes that a command adds to an entry beyond its texts, at most; the frame, once, is in it too. */
+#define LM_BATCH_BYTES_MAX ((size_t)1024 * 1024)
+/* Bytes that a command adds to an entry beyond its texts, at most; it covers the frame too. */
 #define LM_COMMAND_BYTES_EXTRA 160U
 
 #endif

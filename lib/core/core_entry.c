@@ -58,11 +58,12 @@ static void add_faces(lm_entry_t *entry, lm_seat_t *seats)
 
 void lm_entry_free_crowd(lm_entry_t *entry)
 {
-    lm_face_t *face, *next;
-    HASH_ITER(hh, entry->crowd, face, next)
-    {
-        HASH_DEL(entry->crowd, face);
+    lm_face_t *face = entry->crowd;
+    HASH_CLEAR(hh, entry->crowd);
+    while (face) {
+        lm_face_t *next = face->hh.next;
         free(face);
+        face = next;
     }
 }
 

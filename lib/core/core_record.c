@@ -173,7 +173,7 @@ void lm_record_trim(lm_table_t *table)
 static void ring_grow(lm_ring_t *ring)
 {
     uint32_t capacity = ring->capacity ? ring->capacity * 2 : 64;
-    lm_record_t **items = lm_alloc(capacity * sizeof *items);
+    lm_record_t **items = lm_alloc(capacity * sizeof(lm_record_t *));
     for (uint32_t i = 0; i < ring->count; i++)
         items[i] = ring->items[(ring->first + i) & (ring->capacity - 1)];
     free(ring->items);
@@ -241,7 +241,7 @@ static void retire_oldest(lm_table_t *table, lm_circle_t *circle)
 {
     finish(table, circle->joined[0], LM_RECORD_RETIRED, LM_END_CANCELLED, LM_RC_OK);
     circle->n--;
-    memmove(circle->joined, circle->joined + 1, circle->n * sizeof *circle->joined);
+    memmove(circle->joined, circle->joined + 1, circle->n * sizeof(lm_record_t *));
 }
 
 void lm_record_join(lm_table_t *table, lm_record_t *origin, const lm_command_t *command)

@@ -49,17 +49,23 @@ static void free_entry(void *arg, void *object)
     free(object);
 }
 
+static void free_circles(lm_table_t *table)
+{
+    lm_circle_t *circle = table->circles;
+    HASH_CLEAR(hh, table->circles);
+    while (circle) {
+        lm_circle_t *next = circle->hh.next;
+        free(circle);
+        circle = next;
+    }
+}
+
 void lm_table_destroy(lm_table_t **table_ref)
 {
     lm_table_t *table = *table_ref;
     if (!table) return;
     lm_record_free_buried(table);
-    lm_circle_t *circle, *next;
-    HASH_ITER(hh, table->circles, circle, next)
-    {
-        HASH_DEL(table->circles, circle);
-        free(circle);
-    }
+    free_circles(table);
     lm_index_each(&table->names, free_entry, NULL);
     lm_index_each(&table->keys, free_object, NULL); /* every record is there */
     lm_index_each(&table->owners, free_object, NULL);
