@@ -5,7 +5,7 @@
 
 #include "base_check.h"
 
-/* ---- heap of deadlines ------------------------------------------------------------------------ */
+/* ---- heap of deadlines ----------------------------------------------------------------------- */
 
 static void heap_put(lm_calls_t *calls, size_t at, lm_call_t *call)
 {
@@ -61,7 +61,7 @@ static void heap_remove(lm_calls_t *calls, lm_call_t *call)
         heap_sink(calls, at, last);
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 lm_call_t *lm_calls_add(lm_calls_t *calls, const lm_register_row_t *row, lm_participant_t to,
                         uint64_t deadline_us, uint64_t trace_id, lm_bytes_t body, bool keep)

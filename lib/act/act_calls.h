@@ -2,8 +2,8 @@
  *
  * Invariants
  *   C1  A call is in the table from its making to its end, and ends once: replied, forgotten, or
- *       failed and told (A4). A failed call stays until the room has been told, so that it can still
- *       be forgotten.
+ *       failed and told (A4). A failed call stays until the room has been told, so that until then
+ *       it can be forgotten.
  *   C2  Bytes of a body are kept where they may be needed again: of calls that are repeated, and of
  *       calls that have not left yet.
  *   C3  Order is order of making, also when calls are sent again.

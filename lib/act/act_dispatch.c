@@ -7,7 +7,7 @@
 #include "base_log.h"
 #include "wire_bus.h"
 
-/* ---- making and ending ------------------------------------------------------------------------ */
+/* ---- making and ending ----------------------------------------------------------------------- */
 
 static void index_rows(lm_dispatch_t *d)
 {
@@ -45,7 +45,7 @@ void lm_dispatch_destroy(lm_dispatch_t *d)
     lm_arena_destroy(&d->arena);
 }
 
-/* ---- checks ----------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 /* A message on its way through the checks. */
 typedef struct {
@@ -93,10 +93,9 @@ static lm_rc_t check_ends(lm_dispatch_t *d, incoming_t *in)
     bool known = envelope->from > LM_NOBODY && envelope->from < LM_PARTICIPANTS &&
                  (in->row->senders & 1u << envelope->from);
     bool theirs = in->connection == LM_NOBODY || in->connection == envelope->from;
-    bool ours = envelope->to == d->definition->self &&
-                (in->row->receivers & 1u << d->definition->self);
-    if (!known || !theirs || !ours)
-        return counted(d, LM_COUNT_WRONG_SENDER, LM_RC_UNKNOWN_PEER);
+    bool ours =
+        envelope->to == d->definition->self && (in->row->receivers & 1u << d->definition->self);
+    if (!known || !theirs || !ours) return counted(d, LM_COUNT_WRONG_SENDER, LM_RC_UNKNOWN_PEER);
     in->from = (lm_caller_t){
         .participant = (lm_participant_t)envelope->from,
         .generation = {.boot_id = envelope->from_generation->boot_id,
@@ -162,7 +161,7 @@ static lm_rc_t check_content(lm_dispatch_t *d, const incoming_t *in, void **body
     return rc == LM_RC_OK ? rc : counted(d, LM_COUNT_UNDECODABLE, rc);
 }
 
-/* ---- the runtime's own messages --------------------------------------------------------------- */
+/* ---- the runtime's own messages -------------------------------------------------------------- */
 
 static void on_ping(lm_dispatch_t *d, const void *body)
 {
@@ -225,7 +224,7 @@ static lm_rc_t handle_own(lm_dispatch_t *d, const incoming_t *in,
     return counted(d, LM_COUNT_RECEIVED, LM_RC_OK);
 }
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /** A message that was not handed to the room: its sender, or this room itself, must hear of it. */
 static void answer_refused(lm_dispatch_t *d, incoming_t *in, lm_rc_t why)
@@ -280,7 +279,7 @@ lm_rc_t lm_dispatch_message(lm_dispatch_t *d, lm_participant_t connection, lm_by
     return own ? handle_own(d, &in, own) : handle(d, &in);
 }
 
-/* ---- peers ------------------------------------------------------------------------------------ */
+/* ---- peers ----------------------------------------------------------------------------------- */
 
 /** Calls to a generation that is gone and that may not be made twice have an unknown outcome. */
 static void fail_unrepeatable(lm_dispatch_t *d, lm_participant_t peer)
@@ -325,7 +324,7 @@ void lm_dispatch_room_again(lm_dispatch_t *d, lm_participant_t peer)
         d->definition->on_room_again(d->room, peer, d->out.now_us, &d->out);
 }
 
-/* ---- turns ------------------------------------------------------------------------------------ */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 void lm_dispatch_begin(lm_dispatch_t *d, uint64_t now_us) { d->out.now_us = now_us; }
 
@@ -341,8 +340,7 @@ void lm_dispatch_wake(lm_dispatch_t *d)
     uint64_t late_us = d->out.now_us - d->out.wake_at_us;
     if (late_us > LM_LATE_US) lm_count(&d->counters, LM_COUNT_LATE);
     d->out.wake_at_us = UINT64_MAX;
-    if (d->definition->on_wake)
-        d->definition->on_wake(d->room, d->out.now_us, late_us, &d->out);
+    if (d->definition->on_wake) d->definition->on_wake(d->room, d->out.now_us, late_us, &d->out);
 }
 
 /** Tells the room of the calls that have failed up to now; those that fail meanwhile have their
@@ -368,8 +366,7 @@ void lm_dispatch_end(lm_dispatch_t *d)
 {
     lm_calls_expire(&d->calls, d->out.now_us);
     tell_failures(d);
-    if (d->definition->on_turn_end)
-        d->definition->on_turn_end(d->room, d->out.now_us, &d->out);
+    if (d->definition->on_turn_end) d->definition->on_turn_end(d->room, d->out.now_us, &d->out);
     if (d->stop_at_us != 0 && d->stop_at_us <= d->out.now_us)
         lm_outbox_exit(&d->out, LM_EXIT_OK, "");
 }

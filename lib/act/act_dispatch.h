@@ -4,8 +4,8 @@
  * wishes out of the outbox and calls lm_dispatch_clear.
  *
  * Invariants
- *   D1  A message reaches a handler only if it passed every check; if not, it is in one counter, and
- *       a CALL whose sender is known is answered with a refusal.
+ *   D1  A message reaches a handler only if it passed every check; if not, it is in one counter,
+ *       and a CALL whose sender is known is answered with a refusal.
  *   D2  Messages from or for another generation change nothing and are not answered.
  *   D3  PING, STOP and PEER_UP are done here, in every state of the room.
  */

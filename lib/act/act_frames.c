@@ -19,7 +19,7 @@ static uint32_t get_u32(const uint8_t *at)
     return value;
 }
 
-/* ---- making ----------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 static void reserve(lm_frames_t *frames, size_t size)
 {
@@ -77,7 +77,7 @@ void lm_frames_destroy(lm_frames_t *frames)
     *frames = (lm_frames_t){0};
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /** Takes one message off rest; false if it does not hold one whole. */
 static bool take(lm_bytes_t *rest, lm_bytes_t *envelope, lm_bytes_t *body)

@@ -11,8 +11,8 @@
  *
  * Invariants
  *   F1  A bundle is sound as a whole or refused as a whole: no message of a torn one is seen.
- *   F2  At most LM_BUNDLE_MESSAGES_MAX messages and LM_BUNDLE_BYTES_MAX bytes; a message of any row's
- *       limit fits into an empty bundle.
+ *   F2  At most LM_BUNDLE_MESSAGES_MAX messages and LM_BUNDLE_BYTES_MAX bytes; a message of any
+ *       row's limit fits into an empty bundle.
  */
 #ifndef LM_ACT_FRAMES_H
 #define LM_ACT_FRAMES_H

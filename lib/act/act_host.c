@@ -1,15 +1,15 @@
 /* The process host: one loop for one room.
  *
  * One turn: wait; read what is there from all sockets, the supervisor's last, so that a reply of a
- * dead generation is heard before its successor is announced; watched descriptors and the inlet; the
- * wake-up if it is due; the end of the turn; the outbox.
+ * dead generation is heard before its successor is announced; watched descriptors and the inlet;
+ * the wake-up if it is due; the end of the turn; the outbox.
  *
  * Invariants
  *   H1  One reading of the clock per turn.
  *   H2  A turn's reading is bounded, except after a late tick: then everything is read first (S9).
  *   H3  A bundle is from whom its connection says: the address of a consumer is its participant and
  *       counter, a connected link has one binder of one generation.
- *   H4  The host ends with its supervisor: with its process, or when another one speaks in its place.
+ *   H4  The host ends with its supervisor: with its process, or when another one speaks for it.
  */
 #include "act_host.h"
 
@@ -54,7 +54,7 @@ struct lm_host {
     uint64_t parent_check_us;
 };
 
-/* ---- making and destroying -------------------------------------------------------------------- */
+/* ---- making and destroying ------------------------------------------------------------------- */
 
 static void connect_peer(void *arg, lm_participant_t peer, lm_generation_t generation,
                          lm_bytes_t endpoint)
@@ -114,7 +114,7 @@ size_t lm_host_counters(const lm_host_t *host, const lm_host_counter_t **counter
     return lm_outbox_counters(&host->d.out, counters);
 }
 
-/* ---- watched descriptors ---------------------------------------------------------------------- */
+/* ---- watched descriptors --------------------------------------------------------------------- */
 
 static watched_t *find_watched(lm_host_t *host, int fd)
 {
@@ -140,7 +140,7 @@ void lm_host_unwatch(lm_host_t *host, int fd)
     if (watched) *watched = host->watched[--host->n_watched];
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void count_dropped(lm_host_t *host, lm_counter_t counter, uint32_t n)
 {
@@ -241,7 +241,7 @@ static void read_empty(lm_host_t *host)
     } while (n > 0 && total < LM_LATE_BUNDLES_MAX);
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /** Sleeps until something is to be done. The inlet is the last but the watched descriptors. */
 static void wait_for_work(lm_host_t *host)
@@ -313,7 +313,7 @@ static void turn(lm_host_t *host)
     lm_dispatch_clear(d);
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static void fail_to_start(lm_host_t *host, const char *what, const char *endpoint)
 {

@@ -1,7 +1,8 @@
 /* Hosts bring rooms to life: the process host (production, ipc://) and what it offers to drivers.
  *
- * A process has a main thread that runs one room's loop; the frontend runs a second room in a thread
- * of its own. Everything here is called by the thread that runs the loop, except where it says any.
+ * A process has a main thread that runs one room's loop; the frontend runs a second room in a
+ * thread of its own. Everything here is called by the thread that runs the loop, except where it
+ * says any.
  */
 #ifndef LM_ACT_HOST_H
 #define LM_ACT_HOST_H
@@ -19,8 +20,8 @@ typedef struct {
 } lm_process_t;
 
 /** Reads the command line, sets the parent-death signal and compares the parent, ignores INT, TERM,
- *  HUP and PIPE, opens the page for last words (act_page.h). name is the actor's. Returns LM_EXIT_OK, or the exit
- *  class with which main must end (the reason has been printed). */
+ *  HUP and PIPE, opens the page for last words (act_page.h). name is the actor's. Returns
+ *  LM_EXIT_OK, or the exit class with which main must end (the reason has been printed). */
 lm_exit_t lm_process_start(lm_process_t *process, int argc, char **argv, const char *name);
 
 typedef struct lm_host lm_host_t;
@@ -48,7 +49,7 @@ void lm_host_unwatch(lm_host_t *host, int fd);
 /** Counters of the runtime of this host; the same that lm_outbox_counters gives to its room. */
 size_t lm_host_counters(const lm_host_t *host, const lm_host_counter_t **counters);
 
-/* ---- the inlet: how foreign threads speak to a room ----------------------------------------------
+/* ---- the inlet: how foreign threads speak to a room ---------------------------------------------
  * An unbounded queue of pointers and one eventfd. Items are handed to on_inlet in order; ownership
  * passes to the room. */
 typedef struct lm_inlet lm_inlet_t;

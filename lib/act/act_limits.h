@@ -14,7 +14,7 @@
 #define LM_ENVELOPE_BYTES_MAX ((size_t)256)
 /** ZeroMQ messages that wait in one pipe, on each side: seconds of a busy room's turns. */
 #define LM_PIPE_BUNDLES_MAX 1000
-/** Bytes that one turn reads before it handles timers and sends answers: some milliseconds' work. */
+/** Bytes that one turn reads before it handles timers and sends answers: milliseconds of work. */
 #define LM_TURN_BYTES_MAX ((size_t)16 * 1024 * 1024)
 /** ZeroMQ messages that one turn reads from one connection, so that no other starves. */
 #define LM_TURN_BUNDLES_MAX 64

@@ -16,7 +16,7 @@ struct lm_link {
     zmq_msg_t address, content;
 };
 
-/* ---- making and closing ----------------------------------------------------------------------- */
+/* ---- making and closing ---------------------------------------------------------------------- */
 
 static void set_up_process(void)
 {
@@ -86,7 +86,7 @@ void lm_link_close(lm_link_t **link, int linger_ms)
     *link = NULL;
 }
 
-/* ---- sending and receiving -------------------------------------------------------------------- */
+/* ---- sending and receiving ------------------------------------------------------------------- */
 
 static lm_link_sent_t why_not_sent(const lm_link_t *link)
 {

@@ -1,8 +1,8 @@
 /* The sockets of the internal bus; the only file that knows ZeroMQ.
  *
  * Invariants
- *   L1  A send takes the whole message or nothing, and says which; nothing is lost in silence by the
- *       sender's own socket.
+ *   L1  A send takes the whole message or nothing, and says which; nothing is lost in silence by
+ *       the sender's own socket.
  *   L2  No heartbeats: between processes of one machine a death closes the connection at once, and
  *       a peer that only stands still must find its messages when it goes on. Who stands still too
  *       long is the supervisor's business.
@@ -24,8 +24,8 @@ enum { LM_ADDRESS_BYTES = 32 };
  *  NULL with errno if that fails. */
 lm_link_t *lm_link_bind(const char *endpoint);
 
-/** Begins to connect to an endpoint, under an address of one's own that is not empty. NULL with errno
- *  if that fails; an endpoint where nobody listens yet is no failure. */
+/** Begins to connect to an endpoint, under an address of one's own that is not empty. NULL with
+ *  errno if that fails; an endpoint where nobody listens yet is no failure. */
 lm_link_t *lm_link_connect(const char *endpoint, const char *address);
 
 /** Closes. What was sent may still leave for as long as linger_ms. */
@@ -40,8 +40,8 @@ typedef enum {
 /** Sends one message; address is that of the consumer, NULL on a connected link. */
 lm_link_sent_t lm_link_send(lm_link_t *link, const char *address, lm_bytes_t bytes);
 
-/** Takes one message if there is one. Both views are valid until the next call on this link; address
- *  is empty on a connected link. A message of another number of parts has an empty content. */
+/** Takes one message if there is one. Both views are valid until the next call on this link;
+ *  address is empty on a connected link. A message of a wrong number of parts has no content. */
 bool lm_link_receive(lm_link_t *link, lm_bytes_t *address, lm_bytes_t *bytes);
 
 /** What to wait for: a link, or a descriptor if link is NULL. */

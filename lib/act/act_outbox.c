@@ -29,18 +29,15 @@ void lm_outbox_init(lm_outbox_t *out, lm_participant_t self, lm_generation_t gen
     for (int p = 0; p < LM_PARTICIPANTS; p++) out->peers[p].last = &out->peers[p].first;
 }
 
-/* ---- wishes ----------------------------------------------------------------------------------- */
+/* ---- wishes ---------------------------------------------------------------------------------- */
 
 static lm_wish_t *put(lm_outbox_t *out, const lm_register_row_t *row, lm_participant_t to,
                       lm_generation_t to_generation, lm_bytes_t body)
 {
     lm_peer_t *peer = &out->peers[to];
     lm_wish_t *wish = lm_arena_alloc(out->arena, sizeof *wish);
-    *wish = (lm_wish_t){.order = ++out->order,
-                        .row = row,
-                        .to = to,
-                        .to_generation = to_generation,
-                        .body = body};
+    *wish = (lm_wish_t){
+        .order = ++out->order, .row = row, .to = to, .to_generation = to_generation, .body = body};
     *peer->last = wish;
     peer->last = &wish->next;
     return wish;
@@ -80,7 +77,7 @@ static bool fits(lm_outbox_t *out, const lm_register_row_t *row, lm_bytes_t body
     return false;
 }
 
-/* ---- calls and replies ------------------------------------------------------------------------ */
+/* ---- calls and replies ----------------------------------------------------------------------- */
 
 void lm_outbox_put_call(lm_outbox_t *out, lm_call_t *call, lm_bytes_t body)
 {
@@ -161,7 +158,7 @@ void lm_outbox_refuse(lm_outbox_t *out, const lm_caller_t *to, const lm_register
         put_reply(out, to, reply, lm_bytes(NULL, 0), why);
 }
 
-/* ---- casts, events and the rest --------------------------------------------------------------- */
+/* ---- casts, events and the rest -------------------------------------------------------------- */
 
 bool lm_outbox_send(lm_outbox_t *out, lm_participant_t to, lm_message_number_t number,
                     const void *body)
@@ -199,7 +196,7 @@ size_t lm_outbox_counters(const lm_outbox_t *out, const lm_host_counter_t **coun
     return LM_COUNTERS_N;
 }
 
-/* ---- envelopes -------------------------------------------------------------------------------- */
+/* ---- envelopes ------------------------------------------------------------------------------- */
 
 lm_bytes_t lm_outbox_envelope(const lm_outbox_t *out, const lm_wish_t *wish,
                               lm_generation_t to_generation, lm_arena_t *arena)

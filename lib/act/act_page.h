@@ -1,4 +1,5 @@
-/* A page of shared memory per actor, RUN/<actor>.page: last words, and whether it is in blocking I/O.
+/* A page of shared memory per actor, RUN/<actor>.page: last words, and since when it has been in
+ * blocking I/O.
  *
  * The actor writes it, the supervisor reads it, also after the actor's death. */
 #ifndef LM_ACT_PAGE_H

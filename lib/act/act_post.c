@@ -9,7 +9,7 @@
 #include "base_check.h"
 #include "base_log.h"
 
-/* A full pipe is tried again this often: often enough not to be felt, rarely enough to cost nothing. */
+/* How long a full pipe is left alone: too short to be felt, too long to cost anything. */
 enum { RETRY_US = 2000 };
 
 void lm_post_address(char address[LM_ADDRESS_BYTES], lm_participant_t participant, uint32_t counter)
@@ -41,7 +41,7 @@ bool lm_post_connect(lm_post_t *post, lm_participant_t peer, const char *endpoin
     return true;
 }
 
-/* ---- messages that cannot be sent now --------------------------------------------------------- */
+/* ---- messages that cannot be sent now -------------------------------------------------------- */
 
 static void drop_kept(lm_post_t *post, lm_participant_t to, lm_kept_t *kept)
 {
@@ -121,7 +121,7 @@ static void count_void(lm_post_t *post, const lm_wish_t *wish)
         lm_count(&post->d->counters, reply ? LM_COUNT_REPLY_TO_NOBODY : LM_COUNT_STALE);
 }
 
-/* ---- bundles ---------------------------------------------------------------------------------- */
+/* ---- bundles --------------------------------------------------------------------------------- */
 
 static void begin_bundle(lm_post_t *post)
 {
@@ -194,7 +194,7 @@ static void flush_wishes(lm_post_t *post, lm_participant_t to)
     send_wishes(post, to);
 }
 
-/* ---- what waits ------------------------------------------------------------------------------- */
+/* ---- what waits ------------------------------------------------------------------------------ */
 
 /** Sends one bundle of what waits. Returns true if there may be more to send. */
 static bool retry_bundle(lm_post_t *post, lm_participant_t to)

@@ -1,9 +1,9 @@
 /* The start of an actor's process.
  *
  * Invariant
- *   P1  No actor outlives its supervisor: the kernel kills it with its parent, and a parent that was
- *       gone before that was asked for is noticed by its number. The number is compared with the one
- *       handed over, never with 1: the supervisor may be process 1. */
+ *   P1  No actor outlives its supervisor: the kernel kills it with its parent, and a parent that
+ *       was gone before that was asked for is noticed by its number. The number is compared with
+ *       the one handed over, never with 1: the supervisor may be process 1. */
 #include "act_process.h"
 
 #include <errno.h>
@@ -27,7 +27,7 @@ uint64_t lm_clock_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* ---- the command line ------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static bool copy_text(char *to, size_t size, const char *text)
 {
@@ -127,7 +127,7 @@ static lm_exit_t read_command_line(lm_process_t *process, int argc, char **argv,
     return LM_EXIT_OK;
 }
 
-/* ---- the process ------------------------------------------------------------------------------ */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 void lm_process_last_words(const char *words)
 {

@@ -43,8 +43,8 @@ enum {
     ACTORS = RAFT | LOCK | GATEWAY | CLIENTS | PEERS | HEALTH,
 };
 
-/* The list names the calls that are not repeated after all rows: their entries here replace what the
- * row said first, which the compiler would otherwise report. */
+/* The list names the calls that are not repeated after all rows: their entries here replace what
+ * the row said first, which the compiler would otherwise report. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
 static const lm_register_row_t rows[LM_MESSAGE_NUMBERS] = {

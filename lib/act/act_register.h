@@ -1,4 +1,4 @@
-/* The register of bus messages (proto/bus_messages.def) as data, and the participants of the bus. */
+/* The register of bus messages (proto/bus_messages.def) as data, and who takes part in the bus. */
 #ifndef LM_ACT_REGISTER_H
 #define LM_ACT_REGISTER_H
 

@@ -4,8 +4,8 @@
  *   A1  A host runs one handler of a room at a time, to its end. Handlers never block.
  *   A2  A handler gets only messages that passed every check of the runtime: number, sender,
  *       generation, size, deadline, decoding, and the room's state.
- *   A3  What a handler wishes - messages, a wake-up, its end - it puts in the outbox; the host sends
- *       it when the turn ends, all that is ready for one peer as one ZeroMQ message.
+ *   A3  What a handler wishes - messages, a wake-up, its end - it puts in the outbox; the host
+ *       sends it when the turn ends, all that is ready for one peer as one ZeroMQ message.
  *   A4  Every CALL a room makes ends in exactly one way: its reply, or on_call_failed.
  *   A5  Time comes in as an argument: CLOCK_MONOTONIC in microseconds, one reading per turn.
  */
@@ -93,16 +93,16 @@ typedef struct {
 } lm_room_t;
 
 /* ---- what a handler may wish --------------------------------------------------------------------
- * Bodies are serialized before the function returns; they may live on the caller's stack. Sending to
- * a participant that is not there yet: CALLs and KEEP messages wait for it (until their deadline),
- * MERGE messages are dropped and counted, STOP messages are not taken.
+ * Bodies are serialized before the function returns; they may live on the caller's stack. Sending
+ * to a participant that is not there yet: CALLs and KEEP messages wait for it (until their
+ * deadline), MERGE messages are dropped and counted, STOP messages are not taken.
  *
- * A message is for the generation that was there when it was made. What still waits for a generation
- * that has been replaced is dropped and counted (calls are not: they are sent again or fail), so
+ * A message is for the generation that was there when it was made. What still waits for one that
+ * has been replaced is dropped and counted (calls are not: they are sent again or fail), so
  * on_peer_up is the place to tell a new generation all it must know.
  *
- * A body beyond the limit of its row is never sent: a CALL then fails with TOO_LARGE, and so does the
- * caller of a REPLY; others are dropped, counted and logged. */
+ * A body beyond the limit of its row is never sent: a CALL then fails with TOO_LARGE, as does the
+ * call that a REPLY was for; others are dropped, counted and logged. */
 
 /** Sends a CALL. Returns its correlation, never 0, unique for the life of the room.
  *  deadline_us 0 means 5 s from now. */

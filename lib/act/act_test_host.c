@@ -59,7 +59,7 @@ void lm_test_host_destroy(lm_test_host_t **host)
 
 uint64_t lm_test_now(const lm_test_host_t *host) { return host->now_us; }
 
-/* ---- what the room sends ---------------------------------------------------------------------- */
+/* ---- what the room sends --------------------------------------------------------------------- */
 
 /** The oldest wish of the outbox, whoever it is for. */
 static lm_wish_t *take_oldest(lm_outbox_t *out)
@@ -135,7 +135,7 @@ void lm_test_turn(lm_test_host_t *host)
     lm_dispatch_clear(&host->d);
 }
 
-/* ---- what comes in ---------------------------------------------------------------------------- */
+/* ---- what comes in --------------------------------------------------------------------------- */
 
 static void feed(lm_test_host_t *host, lm_participant_t from, const lm_register_row_t *row,
                  lm_bus_envelope_t envelope, const void *body)
@@ -239,7 +239,7 @@ void lm_test_fill_pipe(lm_test_host_t *host, lm_participant_t peer, bool full)
     lm_test_turn(host);
 }
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 void lm_test_advance(lm_test_host_t *host, uint64_t us)
 {
@@ -262,7 +262,7 @@ void lm_test_freeze(lm_test_host_t *host, uint64_t us)
     begin(host);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 const lm_test_sent_t *lm_test_take(lm_test_host_t *host, lm_message_number_t number)
 {

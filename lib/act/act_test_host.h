@@ -16,8 +16,8 @@ void lm_test_host_destroy(lm_test_host_t **host);
 
 uint64_t lm_test_now(const lm_test_host_t *host);
 
-/** Delivers a message as one turn. For a CALL returns the correlation its reply will carry (deadline
- *  5 s from now unless deadline_us is not 0). lm_test_refused says how it was received. */
+/** Delivers a message as one turn. For a CALL returns the correlation its reply will carry
+ *  (deadline 5 s from now unless deadline_us is not 0). lm_test_refused says how it went. */
 uint64_t lm_test_deliver(lm_test_host_t *host, lm_participant_t from, lm_message_number_t number,
                          const void *body, uint64_t deadline_us);
 /** The same without ending the turn: several of these and lm_test_turn are one turn. */
@@ -35,10 +35,11 @@ void lm_test_inlet(lm_test_host_t *host, void *item);
 /** Raw bytes of envelope and body, for hostile input. */
 void lm_test_raw(lm_test_host_t *host, lm_bytes_t envelope, lm_bytes_t body);
 
-/** Result of the last delivery: LM_RC_OK, or why the runtime did not hand it to a handler. Those of a
- *  CALL that its caller hears: TOO_LARGE, DEADLINE_EXCEEDED, UNIMPLEMENTED (no row), NOT_READY (not
- *  welcome in this state), MALFORMED and INVALID_ARGUMENT (body). Others: UNKNOWN_PEER (wrong sender
- *  or receiver), CANCELLED (from or for another generation), NOT_FOUND (a reply nobody waits for). */
+/** Result of the last delivery: LM_RC_OK, or why the runtime did not hand it to a handler. Those
+ *  that the caller of a CALL hears: TOO_LARGE, DEADLINE_EXCEEDED, UNIMPLEMENTED (no row), NOT_READY
+ *  (not welcome in this state), MALFORMED and INVALID_ARGUMENT (body). Others: UNKNOWN_PEER (wrong
+ *  sender or receiver), CANCELLED (from or for another generation), NOT_FOUND (a reply nobody waits
+ *  for). */
 lm_rc_t lm_test_refused(const lm_test_host_t *host);
 
 /** Lets time pass, waking the room whenever it asked for it. */

@@ -1,5 +1,5 @@
-/* The runtime's promises to a room, seen from a toy room on the test host. The toy takes the part of
- * the lock actor: clients call it, it calls raft, raft streams to it. */
+/* The runtime's promises to a room, seen from a toy room on the test host. The toy takes the part
+ * of the lock actor: clients call it, it calls raft, raft streams to it. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -157,7 +157,7 @@ static const lm_room_t toy_room = {
     .on_stop = on_stop,
 };
 
-/* ---- set-up ----------------------------------------------------------------------------------- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static toy_t toy;
 static lm_test_host_t *host;
@@ -196,7 +196,7 @@ static lm_rc_t call_toy(uint64_t deadline_us)
 
 #define COUNTER(name) lm_test_counter(host, "lockmgr_bus_" name "_total")
 
-/* ---- messages that arrive --------------------------------------------------------------------- */
+/* ---- messages that arrive -------------------------------------------------------------------- */
 
 Test(act_room, a_call_is_handled_and_answered)
 {
@@ -282,7 +282,7 @@ Test(act_room, a_call_past_its_deadline_is_refused)
     cr_assert_eq(toy.calls, 1);
 }
 
-/* ---- raw bytes -------------------------------------------------------------------------------- */
+/* ---- raw bytes ------------------------------------------------------------------------------- */
 
 static lm_bus_generation_t first = {.boot_id = 1, .counter = 1};
 static lm_bus_generation_t second = {.boot_id = 1, .counter = 2};
@@ -364,7 +364,7 @@ Test(act_room, random_bytes_are_counted)
     cr_assert_eq(COUNTER("received"), 0);
 }
 
-/* ---- generations ------------------------------------------------------------------------------ */
+/* ---- generations ----------------------------------------------------------------------------- */
 
 Test(act_room, older_generations_are_dropped_and_newer_ones_adopted)
 {
@@ -393,7 +393,7 @@ Test(act_room, generations_are_ordered_by_boot_then_counter)
     cr_assert_eq(lm_generation_compare(b, b), 0);
 }
 
-/* ---- calls the room makes --------------------------------------------------------------------- */
+/* ---- calls the room makes -------------------------------------------------------------------- */
 
 Test(act_room, a_call_ends_with_its_reply)
 {
@@ -554,13 +554,12 @@ Test(act_room, many_calls_with_many_deadlines_end_in_order)
     cr_assert_eq(toy.failures, 666);
 }
 
-/* ---- turns, time and the end ------------------------------------------------------------------ */
+/* ---- turns, time and the end ----------------------------------------------------------------- */
 
 Test(act_room, what_is_fed_together_is_one_turn)
 {
     lm_bus_listener_gone_t gone = {.correlation = 5};
-    for (int i = 0; i < 10; i++)
-        lm_test_feed(host, LM_CLIENTS, LM_MSG_LISTENER_GONE, &gone, 0);
+    for (int i = 0; i < 10; i++) lm_test_feed(host, LM_CLIENTS, LM_MSG_LISTENER_GONE, &gone, 0);
     cr_assert_eq(toy.turns, 0);
     lm_test_turn(host);
     cr_assert_eq(toy.turns, 1);
@@ -692,7 +691,7 @@ Test(act_room, unanswered_calls_are_sent_again_in_order)
     lm_test_host_destroy(&clients);
 }
 
-/* ---- a room whose source can be stopped: raft -------------------------------------------------- */
+/* ---- a room whose source can be stopped: raft ------------------------------------------------ */
 
 static bool sent_ok;
 static size_t room_again;

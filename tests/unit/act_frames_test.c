@@ -1,5 +1,5 @@
-/* Bundles: what goes in comes out, bounds hold at the limit and one beyond, hostile bytes are refused
- * as a whole. */
+/* Bundles: what goes in comes out, bounds hold at the limit and one beyond, hostile bytes are
+ * refused as a whole. */
 #include "act_frames.h"
 
 #include <criterion/criterion.h>
@@ -81,16 +81,15 @@ Test(act_frames, messages_at_the_limit_and_one_beyond)
     uint8_t *more = calloc(1, bytes.size + PAIR_BYTES);
     memcpy(more, bytes.data, bytes.size);
     more[14]++;
-    cr_assert_eq(lm_frames_open(&reader, lm_bytes(more, bytes.size + PAIR_BYTES)),
-                 LM_RC_TOO_LARGE);
+    cr_assert_eq(lm_frames_open(&reader, lm_bytes(more, bytes.size + PAIR_BYTES)), LM_RC_TOO_LARGE);
     free(more);
 }
 
 Test(act_frames, the_largest_message_of_the_register_fits)
 {
     static uint8_t body[4 * 1024 * 1024], envelope[LM_ENVELOPE_BYTES_MAX];
-    cr_assert(lm_frames_add(&frames, lm_bytes(envelope, sizeof envelope),
-                            lm_bytes(body, sizeof body)));
+    cr_assert(
+        lm_frames_add(&frames, lm_bytes(envelope, sizeof envelope), lm_bytes(body, sizeof body)));
 }
 
 Test(act_frames, every_cut_is_refused_as_a_whole)
@@ -100,7 +99,7 @@ Test(act_frames, every_cut_is_refused_as_a_whole)
     lm_frames_add(&frames, lm_bytes_of("two"), lm_bytes_of("body"));
     lm_bytes_t bytes = lm_frames_bytes(&frames);
     for (size_t size = 0; size < bytes.size; size++) {
-        uint8_t *cut = malloc(size + 1); /* exactly as long, so that a sanitizer sees a step beyond */
+        uint8_t *cut = malloc(size + 1); /* no room to step beyond unseen */
         memcpy(cut, bytes.data, size);
         cr_assert_eq(lm_frames_open(&reader, lm_bytes(cut, size)), LM_RC_MALFORMED, "%zu", size);
         free(cut);
@@ -119,7 +118,8 @@ Test(act_frames, heads_that_break_a_rule)
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         memcpy(head, bytes.data, HEAD_BYTES);
         head[faults[i].at] = faults[i].value;
-        cr_assert_eq(lm_frames_open(&reader, lm_bytes(head, HEAD_BYTES)), LM_RC_MALFORMED, "%zu", i);
+        cr_assert_eq(lm_frames_open(&reader, lm_bytes(head, HEAD_BYTES)), LM_RC_MALFORMED, "%zu",
+                     i);
     }
     memcpy(head, bytes.data, HEAD_BYTES);
     cr_assert_eq(lm_frames_open(&reader, lm_bytes(head, HEAD_BYTES + 1)), LM_RC_MALFORMED,

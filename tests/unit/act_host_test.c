@@ -1,5 +1,5 @@
-/* Real hosts over real sockets in a run directory of their own: a small supervisor, a toy in the place
- * of lock and a toy in the place of the clients room, each in a thread or in a process. */
+/* Real hosts over real sockets in a run directory of their own: a small supervisor, a toy in the
+ * place of lock and a toy in the place of the clients room, each in a thread or in a process. */
 #include "act_host.h"
 
 #include <criterion/criterion.h>
@@ -63,15 +63,15 @@ static void make(actor_t *actor, void (*work)(actor_t *, uint64_t, lm_outbox_t *
     sem_destroy(&item.done);
 }
 
-#define WAIT_FOR(condition)                                                         \
-    do {                                                                            \
-        for (int ms_ = 0; !(condition); ms_++) {                                    \
-            cr_assert_lt(ms_, 20000, "never happened: %s", #condition);             \
-            usleep(1000);                                                           \
-        }                                                                           \
+#define WAIT_FOR(condition)                                             \
+    do {                                                                \
+        for (int ms_ = 0; !(condition); ms_++) {                        \
+            cr_assert_lt(ms_, 20000, "never happened: %s", #condition); \
+            usleep(1000);                                               \
+        }                                                               \
     } while (0)
 
-/* ---- the supervisor ---------------------------------------------------------------------------- */
+/* ---- the supervisor -------------------------------------------------------------------------- */
 
 static void introduce(actor_t *s, lm_participant_t to, lm_participant_t who, lm_outbox_t *out)
 {
@@ -105,8 +105,7 @@ static void on_ready(void *room, const lm_message_t *message, lm_outbox_t *out)
     s->known[who].ready = true;
     s->ready++;
     for (int to = LM_RAFT; to < LM_PARTICIPANTS; to++)
-        if (to != (int)who && s->known[to].here)
-            introduce(s, (lm_participant_t)to, who, out);
+        if (to != (int)who && s->known[to].here) introduce(s, (lm_participant_t)to, who, out);
 }
 
 static void on_pong(void *room, const lm_message_t *message, lm_outbox_t *out)
@@ -128,7 +127,7 @@ static const lm_room_t supervisor_room = {.self = LM_SUPERVISOR,
                                           .n_rows = 3,
                                           .on_inlet = on_inlet};
 
-/* ---- toys -------------------------------------------------------------------------------------- */
+/* ---- toys ------------------------------------------------------------------------------------ */
 
 static void on_start(void *room, const lm_message_t *message, lm_outbox_t *out)
 {
@@ -174,8 +173,8 @@ static void on_committed(void *room, const lm_message_t *message, lm_outbox_t *o
     ((actor_t *)room)->committed++;
 }
 
-static void on_call_failed(void *room, lm_message_number_t number, uint64_t correlation, lm_rc_t why,
-                           uint64_t now_us, lm_outbox_t *out)
+static void on_call_failed(void *room, lm_message_number_t number, uint64_t correlation,
+                           lm_rc_t why, uint64_t now_us, lm_outbox_t *out)
 {
     actor_t *a = room;
     (void)number, (void)correlation, (void)now_us, (void)out;
@@ -238,7 +237,7 @@ static const lm_room_t client_room = {.self = LM_CLIENTS,
                                       .on_peer_up = on_peer_up,
                                       .on_call_failed = on_call_failed};
 
-/* ---- starting and ending ------------------------------------------------------------------------ */
+/* ---- starting and ending --------------------------------------------------------------------- */
 
 static void *run(void *arg)
 {
@@ -313,7 +312,7 @@ static void end_all(void)
     end(&supervisor);
 }
 
-/* ---- what they are asked to do ------------------------------------------------------------------ */
+/* ---- what they are asked to do --------------------------------------------------------------- */
 
 static void call_lock(actor_t *actor, uint64_t now_us, lm_outbox_t *out, void *arg)
 {
@@ -361,7 +360,7 @@ static uint64_t counter(actor_t *actor, const char *name)
     return wanted.value;
 }
 
-/* ---- tests -------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 Test(act_host, a_call_and_its_reply)
 {
@@ -435,7 +434,7 @@ Test(act_host, unanswered_calls_go_to_the_next_generation)
     end(&supervisor);
 }
 
-/* ---- processes ---------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 /** A lock in a process of its own that begins when a byte can be read from gate. */
 static pid_t fork_lock(uint32_t generation, int gate, bool never_answers, bool ticks)
@@ -505,7 +504,7 @@ Test(act_host, s9_after_a_freeze_the_inbox_is_read_before_timers_fire)
     end(&supervisor);
 }
 
-/* ---- full pipes --------------------------------------------------------------------------------- */
+/* ---- full pipes ------------------------------------------------------------------------------ */
 
 Test(act_host, ten_thousand_calls_to_a_stopped_peer_are_answered_or_refused)
 {
@@ -572,7 +571,7 @@ Test(act_host, what_must_be_kept_arrives_in_order_and_the_source_is_stopped)
     end(&supervisor);
 }
 
-/* ---- strangers ---------------------------------------------------------------------------------- */
+/* ---- strangers ------------------------------------------------------------------------------- */
 
 static lm_link_t *dial_lock(const char *address)
 {
@@ -716,7 +715,7 @@ Test(act_host, an_actor_ends_when_another_supervisor_takes_over)
     lm_frames_destroy(&greeting);
 }
 
-/* ---- descriptors, inlet -------------------------------------------------------------------------- */
+/* ---- descriptors, inlet ---------------------------------------------------------------------- */
 
 static void on_pipe(void *arg, uint64_t now_us, lm_outbox_t *out)
 {

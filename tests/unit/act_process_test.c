@@ -28,8 +28,8 @@ static void tear_down(void)
 TestSuite(act_process, .init = set_up, .fini = tear_down, .timeout = 60);
 
 static const char *good_line[] = {"act",    "--supervisor", "ipc:///tmp/s", "--run-dir", NULL,
-                            "--boot", "77",           "--counter",    "3",         "--parent",
-                            NULL};
+                                  "--boot", "77",           "--counter",    "3",         "--parent",
+                                  NULL};
 
 static lm_exit_t start(lm_process_t *process, int argc, const char **line)
 {
@@ -60,9 +60,9 @@ Test(act_process, wrong_command_lines_are_refused)
     static const struct {
         int at;
         const char *value;
-    } faults[] = {{1, "--what"}, {2, "tcp://x"},  {6, "0"},     {6, "x"},
-                  {6, "-1"},     {6, "7 "},       {8, "0"},     {8, "4294967296"},
-                  {10, "0"},     {3, "--boot"},   {2, ""},      {6, "18446744073709551616"},
+    } faults[] = {{1, "--what"}, {2, "tcp://x"}, {6, "0"}, {6, "x"},
+                  {6, "-1"},     {6, "7 "},      {8, "0"}, {8, "4294967296"},
+                  {10, "0"},     {3, "--boot"},  {2, ""},  {6, "18446744073709551616"},
                   {4, ""}};
     lm_process_t process;
     good_line[4] = run_dir;
