@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include <grpc/grpc_security.h>
+#include <grpc/support/time.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct lm_client {
     grpc_channel *channels[ENDPOINTS_MAX];
     pthread_mutex_t mutex;
     size_t current; /* the endpoint that answered last */
+    grpc_completion_queue *idle; /* never has an event: see let_connect */
 };
 
 static const lm_client_row_t rows[] = {
@@ -77,12 +79,6 @@ void lm_client_make_id(char id[33])
     for (size_t i = 0; i < sizeof bytes; i++) snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 }
 
-static void sleep_ms(uint64_t ms)
-{
-    struct timespec span = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&span, NULL);
-}
-
 /* ---- endpoints ------------------------------------------------------------------------------- */
 
 #define INTEGER_ARG(name, number)                                                             \
@@ -112,6 +108,7 @@ lm_client_t *lm_client_open(const char *endpoints)
     lm_client_t *client = lm_alloc(sizeof *client);
     pthread_mutex_init(&client->mutex, NULL);
     grpc_init();
+    client->idle = grpc_completion_queue_create_for_next(NULL);
     char *list = strdup(endpoints), *rest = list, *one;
     bool fits = true;
     while ((one = strsep(&rest, ",")) != NULL) {
@@ -134,6 +131,9 @@ void lm_client_close(lm_client_t **client)
         grpc_channel_destroy(c->channels[i]);
         free(c->endpoints[i]);
     }
+    grpc_completion_queue_shutdown(c->idle);
+    grpc_completion_queue_next(c->idle, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    grpc_completion_queue_destroy(c->idle);
     grpc_shutdown();
     pthread_mutex_destroy(&c->mutex);
     free(c);
@@ -162,6 +162,15 @@ static void leave_endpoint(lm_client_t *client, size_t n)
     pthread_mutex_lock(&client->mutex);
     if (client->current == n) client->current = (n + 1) % client->n_endpoints;
     pthread_mutex_unlock(&client->mutex);
+}
+
+/** Waits and lets connections come into being meanwhile: gRPC reads sockets only in threads that wait
+ *  for it, and otherwise looks at them every five seconds. */
+static void let_connect(lm_client_t *client, uint64_t ms)
+{
+    gpr_timespec end = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                    gpr_time_from_millis((int64_t)ms, GPR_TIMESPAN));
+    grpc_completion_queue_next(client->idle, end, NULL);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -234,7 +243,7 @@ lm_client_result_t lm_client_call(lm_client_t *client, lm_client_method_t method
         leave_endpoint(client, n);
         uint64_t pause_ms = attempt < client->n_endpoints ? 1 : backoff_ms(attempt);
         if (lm_client_clock_us() + pause_ms * 1000 >= end_us) return result;
-        sleep_ms(pause_ms);
+        let_connect(client, pause_ms);
     }
 }
 
