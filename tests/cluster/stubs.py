@@ -5,6 +5,10 @@
 Made once per build into LM_STUBS (or a temporary folder) and again when a proto is newer. The protos
 of grpc.* and google.rpc are copied to other paths first: their own would hide the Python packages
 "grpc" and "google". Their messages and services keep their names, so the wire is the same.
+
+gRPC in Python looks at its connections while a call waits, and otherwise every five seconds. Calls
+that fail at once because nobody listens therefore never see the node come back; programs use
+wait_for_ready=True against that, these tests, which want to see the failures, the variable below.
 """
 
 import atexit
@@ -15,6 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "50")
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))

@@ -137,9 +137,12 @@ class Serving(ClusterCase):
         self.client.cancel("c", "early")
         self.assertEqual(self.client.acquire("cancel/free", "c", request_id="early").result,
                          CANCELLED)
-        hold_id = granted.hold_id or holder.hold_id
-        self.client.release("cancel", "a", hold_id)
+        self.client.release("cancel", "a", granted.hold_id)
         self.assertEqual(self.client.cancel("a", "held").result,
+                         results.Value("CANCEL_RESULT_CANCELLED"), "its end has retired it")
+        over = self.assert_granted(self.client.acquire("cancel", "d", request_id="over"))
+        self.client.release("cancel", "d", over.hold_id)
+        self.assertEqual(self.client.cancel("d", "over").result,
                          results.Value("CANCEL_RESULT_ENDED"))
 
     def test_waiting_ends_in_time(self):
@@ -246,7 +249,7 @@ class Serving(ClusterCase):
                     self.assert_invalid(self.raw("Acquire", body), name)
 
     def test_bytes_that_are_no_message(self):
-        for body in (b"\xff" * 20, b"\x0a\xff\x01x", b"\x0a", field(1, b"x")[:-1] + b"\x80"):
+        for body in (b"\xff" * 20, b"\x0a\xff\x01x", b"\x0a", b"\x0a\x05x", b"\x0c"):
             refusal = refusal_of(self.raw("Acquire", body))
             self.assertEqual((refusal.code, refusal.reason), (INVALID, "MALFORMED"), body)
 

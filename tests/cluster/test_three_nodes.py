@@ -158,7 +158,8 @@ class Faults(Three):
         self.assertEqual(self.one.http("/actuator/health/liveness")[0], 200)
         status, page = self.one.json("/actuator/health")
         self.assertNotEqual(page["status"], "DOWN")
-        wait_for("not ready", lambda: self.one.http("/actuator/health/readiness")[0] == 503, 15)
+        wait_for("nothing is known of the leader",
+                 lambda: self.one.json("/actuator/health/raft")[1]["status"] == "UNKNOWN", 15)
         self.assertEqual(self.region.lockctl("health", "--timeout", "2s",
                                              endpoints=self.one.address).returncode, 3)
         self.assertEqual(self.one.status().leader, "")
@@ -211,7 +212,7 @@ class Faults(Three):
             new = self.region.leader(among=[self.one, self.two])
             self.assertGreater(new.status().header.term, before)
             other = wait_for_answer(lambda: self.one.client.acquire(
-                "paused", "b", request_id="w", wait_ms=8000, timeout=10))
+                "paused", "b", request_id="paused", wait_ms=8000, timeout=10))
             self.assert_granted(other)
             self.assertGreater(other.token, held.token)
         finally:
