@@ -52,14 +52,31 @@ static bool needs(const char *value, const char *option)
     return false;
 }
 
-/** Shows an answer and gives the code of success. */
-static int show(const ctl_options_t *options, lm_client_method_t method, const void *response,
-                const char *simple)
+/** Makes a call, shows its answer, and gives the exit code. */
+static int call_and_show(lm_client_t *client, const ctl_options_t *options,
+                         lm_client_method_t method, const void *request, const char *simple)
 {
-    json_t *json = ctl_json_of(lm_client_response_type(method), response);
-    ctl_print(options, json, NULL, simple);
-    json_decref(json);
-    return CTL_OK;
+    lm_arena_t *arena = lm_arena_new();
+    const void *message = NULL;
+    lm_client_result_t result =
+        lm_client_call(client, method, request, ctl_timeout_ms(options, 0), arena, &message);
+    int code = CTL_OK;
+    if (result.grpc_status != 0) {
+        code = ctl_fail(options, &result);
+    } else {
+        json_t *json = ctl_json_of(lm_client_response_type(method), message);
+        ctl_print(options, json, NULL, simple);
+        json_decref(json);
+    }
+    lm_arena_destroy(&arena);
+    return code;
+}
+
+/** What release and renew need besides a name. */
+static bool has_hold(const ctl_options_t *options)
+{
+    return has_words(options, 1, 1, "the name of a lock") && needs(options->owner, "--owner") &&
+           needs(options->hold_id, "--hold-id");
 }
 
 lm_api_acquire_request_t ctl_acquire_request(const ctl_options_t *options, int64_t wait_ms,
@@ -102,58 +119,33 @@ int ctl_acquire(lm_client_t *client, const ctl_options_t *options)
 
 int ctl_release(lm_client_t *client, const ctl_options_t *options)
 {
-    if (!has_words(options, 1, 1, "the name of a lock") || !needs(options->owner, "--owner") ||
-        !needs(options->hold_id, "--hold-id"))
-        return CTL_USAGE;
+    if (!has_hold(options)) return CTL_USAGE;
     lm_api_release_request_t request = {
         .name = lm_bytes_of(options->words[1]),
         .owner = lm_bytes_of(options->owner),
         .hold_id = lm_bytes_of(options->hold_id),
         .request_id = lm_bytes_of(options->request_id),
     };
-    lm_arena_t *arena = lm_arena_new();
-    const void *message = NULL;
-    lm_client_result_t result = lm_client_call(client, LM_CLIENT_RELEASE, &request,
-                                               ctl_timeout_ms(options, 0), arena, &message);
-    int code = result.grpc_status ? ctl_fail(options, &result)
-                                  : show(options, LM_CLIENT_RELEASE, message, "token");
-    lm_arena_destroy(&arena);
-    return code;
+    return call_and_show(client, options, LM_CLIENT_RELEASE, &request, "token");
 }
 
 int ctl_renew(lm_client_t *client, const ctl_options_t *options)
 {
-    if (!has_words(options, 1, 1, "the name of a lock") || !needs(options->owner, "--owner") ||
-        !needs(options->hold_id, "--hold-id"))
-        return CTL_USAGE;
+    if (!has_hold(options)) return CTL_USAGE;
     lm_api_renew_request_t request = {
         .name = lm_bytes_of(options->words[1]),
         .owner = lm_bytes_of(options->owner),
         .hold_id = lm_bytes_of(options->hold_id),
         .ttl_ms = options->ttl_ms > 0 ? options->ttl_ms : 0,
     };
-    lm_arena_t *arena = lm_arena_new();
-    const void *message = NULL;
-    lm_client_result_t result = lm_client_call(client, LM_CLIENT_RENEW, &request,
-                                               ctl_timeout_ms(options, 0), arena, &message);
-    int code = result.grpc_status ? ctl_fail(options, &result)
-                                  : show(options, LM_CLIENT_RENEW, message, "leaseRemainingMs");
-    lm_arena_destroy(&arena);
-    return code;
+    return call_and_show(client, options, LM_CLIENT_RENEW, &request, "leaseRemainingMs");
 }
 
 int ctl_get(lm_client_t *client, const ctl_options_t *options)
 {
     if (!has_words(options, 1, 1, "the name of a lock")) return CTL_USAGE;
     lm_api_get_request_t request = {.name = lm_bytes_of(options->words[1])};
-    lm_arena_t *arena = lm_arena_new();
-    const void *message = NULL;
-    lm_client_result_t result = lm_client_call(client, LM_CLIENT_GET, &request,
-                                               ctl_timeout_ms(options, 0), arena, &message);
-    int code = result.grpc_status ? ctl_fail(options, &result)
-                                  : show(options, LM_CLIENT_GET, message, "lock.holders.0.owner");
-    lm_arena_destroy(&arena);
-    return code;
+    return call_and_show(client, options, LM_CLIENT_GET, &request, "lock.holders.0.owner");
 }
 
 /** Adds one page of locks to the list and says where the next begins; "" after the last. */
