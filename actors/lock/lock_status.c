@@ -62,6 +62,13 @@ static void fill_regions(lm_lock_room_t *room, lm_api_get_status_response_t *sta
     }
 }
 
+/** raft tells its last index once a second; what is committed has come since. */
+static uint64_t last_index(const lm_lock_room_t *room)
+{
+    uint64_t told = room->role_event ? room->role_event->last_index : 0;
+    return told > room->commit_index ? told : room->commit_index;
+}
+
 void lm_lock_status_on_query(void *self, const lm_message_t *message, lm_outbox_t *out)
 {
     lm_lock_room_t *room = lm_lock_room_enter(self, message, out);
@@ -73,7 +80,7 @@ void lm_lock_status_on_query(void *self, const lm_message_t *message, lm_outbox_
         .leader = room->role_event ? room->role_event->leader : (lm_bytes_t){0},
         .commit_index = room->commit_index,
         .applied_index = room->applied_index,
-        .last_index = room->role_event ? room->role_event->last_index : 0,
+        .last_index = last_index(room),
         .state_hash =
             lm_arena_print(room->scratch, "%016" PRIx64, lm_table_hash(room->table)),
         .version = config->version,
