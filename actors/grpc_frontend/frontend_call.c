@@ -9,8 +9,8 @@
  * Invariants
  *   FA1  While a call waits for its answer, exactly one of these holds: an attempt at the own lock
  *        runs, a forward runs, or a retry is planned.
- *   FA2  An attempt that the call has left is remembered until its reply has come or cannot come: it
- *        may be a grant, which has to be reported (S10).
+ *   FA2  An attempt that the call has left is remembered until its reply has come or cannot come:
+ * it may be a grant, which has to be reported (S10).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,8 +22,8 @@
 #include "frontend_fields.h"
 
 enum {
-    MARGIN_US = 75000, /* an answer on its way back to the client takes at most this */
-    HOP_US = 20000,    /* and from node to node */
+    MARGIN_US = 75000,  /* an answer on its way back to the client takes at most this */
+    HOP_US = 20000,     /* and from node to node */
     ROUNDED_PART = 100, /* gRPC rounds timeouts up on the wire, by up to 1 percent */
     DEFAULT_US = 30000000,
     BACKOFF_FIRST_US = 10000,
@@ -46,11 +46,10 @@ static const struct {
     size_t request, response;
     const lm_wire_type_t *response_type;
 } members[LM_METHODS] = {
-#define MEMBER(METHOD, name)                                                                   \
-    [LM_METHOD_##METHOD] = {LM_PEER_LOCK_CALL_REQUEST_##METHOD,                                \
-                            offsetof(lm_peer_lock_call_t, name),                               \
-                            offsetof(lm_peer_lock_answer_t, name),                             \
-                            &lm_api_##name##_response_type}
+#define MEMBER(METHOD, name)                                     \
+    [LM_METHOD_##METHOD] = {LM_PEER_LOCK_CALL_REQUEST_##METHOD,  \
+                            offsetof(lm_peer_lock_call_t, name), \
+                            offsetof(lm_peer_lock_answer_t, name), &lm_api_##name##_response_type}
     MEMBER(ACQUIRE, acquire), MEMBER(RELEASE, release), MEMBER(RENEW, renew),
     MEMBER(CANCEL, cancel),   MEMBER(GET, get),         MEMBER(LIST, list),
 #undef MEMBER
@@ -71,8 +70,7 @@ const lm_peer_lock_call_t *lm_frontend_call_request(lm_frontend_call_t *call)
     lm_bytes_t payload = lm_frontend_event_payload(call->event);
     lm_rc_t code = lm_wire_decode(call->method->request, payload, room->scratch, &decoded, NULL);
     LM_CHECK(code == LM_RC_OK, "a request that was decoded before: %s", lm_rc_name(code));
-    if (call->method->id == LM_METHOD_FORWARD)
-        return ((lm_peer_forward_request_t *)decoded)->call;
+    if (call->method->id == LM_METHOD_FORWARD) return ((lm_peer_forward_request_t *)decoded)->call;
     lm_peer_lock_call_t *request = lm_arena_alloc(room->scratch, sizeof *request);
     request->request_case = members[call->method->id].request_case;
     *(void **)(void *)((char *)request + members[call->method->id].request) = decoded;
@@ -148,10 +146,12 @@ static const lm_peer_lock_call_t *check(lm_frontend_clients_t *room, lm_frontend
                                    room->config->request_bytes_max)};
     } else {
         void *decoded;
-        lm_frontend_fields_decode(handle->method, lm_frontend_event_payload(event),
-                                  room->scratch, &decoded, &error);
-        if (error.code == LM_RC_MALFORMED) room->undecodable++;
-        else if (error.code) room->invalid++;
+        lm_frontend_fields_decode(handle->method, lm_frontend_event_payload(event), room->scratch,
+                                  &decoded, &error);
+        if (error.code == LM_RC_MALFORMED)
+            room->undecodable++;
+        else if (error.code)
+            room->invalid++;
         if (error.code == LM_RC_OK) {
             lm_peer_lock_call_t *request = lm_arena_alloc(room->scratch, sizeof *request);
             *(void **)(void *)((char *)request + members[handle->method->id].request) = decoded;
@@ -214,17 +214,15 @@ static void attempt_own(lm_frontend_call_t *call)
     const lm_peer_lock_call_t *request = lm_frontend_call_request(call);
     lm_peer_lock_call_t body = *request;
     bool forwarded = call->method->id == LM_METHOD_FORWARD;
-    lm_peer_call_context_t context = {
-        .stamped = call->stamped,
-        .stamp = call->stamp,
-        .seen = call->seen,
-        .forwarded = forwarded,
-        .remaining_ms = (call->give_up_us - room->now_us) / 1000};
+    lm_peer_call_context_t context = {.stamped = call->stamped,
+                                      .stamp = call->stamp,
+                                      .seen = call->seen,
+                                      .forwarded = forwarded,
+                                      .remaining_ms = (call->give_up_us - room->now_us) / 1000};
     if (forwarded && request->context) context.identity = request->context->identity;
     body.context = &context;
     call->retry_at_us = 0;
-    call->attempt =
-        lm_frontend_clients_ask(room, LM_MSG_LOCK_CALL, &body, call->give_up_us, call);
+    call->attempt = lm_frontend_clients_ask(room, LM_MSG_LOCK_CALL, &body, call->give_up_us, call);
 }
 
 void lm_frontend_call_retry(lm_frontend_call_t *call, lm_rc_t why)
@@ -235,8 +233,7 @@ void lm_frontend_call_retry(lm_frontend_call_t *call, lm_rc_t why)
     uint64_t last_us = room->n_calls > MANY_CALLS ? BACKOFF_LAST_MANY_US : BACKOFF_LAST_US;
     call->retry_at_us = room->now_us + call->backoff_us;
     call->backoff_us = 2 * call->backoff_us < last_us ? 2 * call->backoff_us : last_us;
-    uint64_t at_us =
-        call->retry_at_us < call->give_up_us ? call->retry_at_us : call->give_up_us;
+    uint64_t at_us = call->retry_at_us < call->give_up_us ? call->retry_at_us : call->give_up_us;
     lm_frontend_timers_set(&room->timers, &call->timer, at_us);
 }
 
@@ -280,9 +277,8 @@ static void fail(lm_frontend_call_t *call, lm_rc_t code, lm_bytes_t field, lm_by
                                                  .text = text});
         return;
     }
-    lm_frontend_clients_fail(
-        call->room, call->handle,
-        &(lm_frontend_error_t){.code = code, .field = field, .text = text});
+    lm_frontend_clients_fail(call->room, call->handle,
+                             &(lm_frontend_error_t){.code = code, .field = field, .text = text});
 }
 
 /* UNAVAILABLE would promise that nothing was applied (S14). */
@@ -299,8 +295,8 @@ static void succeed(lm_frontend_call_t *call, const lm_peer_lock_answer_t *answe
         pass_back(call, answer);
         return;
     }
-    const void *response = *(void *const *)(const void *)((const char *)answer +
-                                                          members[call->method->id].response);
+    const void *response =
+        *(void *const *)(const void *)((const char *)answer + members[call->method->id].response);
     if (!response) {
         lm_frontend_clients_fail(call->room, call->handle,
                                  &(lm_frontend_error_t){.code = LM_RC_INTERNAL});
@@ -311,12 +307,10 @@ static void succeed(lm_frontend_call_t *call, const lm_peer_lock_answer_t *answe
                                lm_wire_encode(type, response, call->room->scratch));
 }
 
-static void sent_back(lm_frontend_call_t *call, const lm_peer_lock_answer_t *answer,
-                      bool from_own)
+static void sent_back(lm_frontend_call_t *call, const lm_peer_lock_answer_t *answer, bool from_own)
 {
     lm_frontend_clients_t *room = call->room;
-    if (answer->code == LM_RC_OUTCOME_UNKNOWN && call->changes)
-        call->maybe_applied = true;
+    if (answer->code == LM_RC_OUTCOME_UNKNOWN && call->changes) call->maybe_applied = true;
     if (from_own) {
         /* The stamp of the first attempt stands for all (S12a). */
         if (!call->stamped) call->stamp = answer->stamp;
@@ -324,8 +318,10 @@ static void sent_back(lm_frontend_call_t *call, const lm_peer_lock_answer_t *ans
         call->seen = call->seen || answer->seen;
     }
     bool named = answer->leader.size && !lm_bytes_equal(answer->leader, room->config->node);
-    if (from_own && named) lm_frontend_forward_to(call, answer->leader);
-    else lm_frontend_call_retry(call, LM_RC_NO_LEADER);
+    if (from_own && named)
+        lm_frontend_forward_to(call, answer->leader);
+    else
+        lm_frontend_call_retry(call, LM_RC_NO_LEADER);
 }
 
 static bool is_passing(lm_rc_t code)
@@ -402,8 +398,10 @@ void lm_frontend_call_failed(lm_frontend_clients_t *room, lm_frontend_attempt_t 
     bool unknown = !lm_rc_not_applied(why) && room->lock_present;
     if (unknown && call->changes) call->maybe_applied = true;
     bool again = is_passing(why) || !lm_rc_not_applied(why);
-    if (again) lm_frontend_call_retry(call, LM_RC_NOT_READY);
-    else fail(call, honest(call, why), lm_bytes(NULL, 0), lm_bytes(NULL, 0));
+    if (again)
+        lm_frontend_call_retry(call, LM_RC_NOT_READY);
+    else
+        fail(call, honest(call, why), lm_bytes(NULL, 0), lm_bytes(NULL, 0));
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

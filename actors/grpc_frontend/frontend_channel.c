@@ -9,11 +9,10 @@
  *   FC3  A channel that has not been connected for a while is made anew when nothing runs on it:
  *        gRPC waits up to two minutes after a name that did not resolve.
  */
+#include <grpc/grpc_security.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <grpc/grpc_security.h>
 
 #include "act_host.h"
 #include "base_check.h"
@@ -24,8 +23,8 @@ enum { STALE_US = 3000000, POOL_MAX = LM_CLIENT_CALLS_MAX / 50 };
 
 static grpc_arg integer(const char *key, int value)
 {
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key,
-                      .value.integer = value};
+    return (grpc_arg){
+        .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
 }
 
 static grpc_channel *connect_to(const lm_frontend_target_t *target)
@@ -77,8 +76,10 @@ static lm_channel_t *add_channel(lm_driver_t *driver, const lm_frontend_target_t
 
 static void remove_channel(lm_driver_t *driver, lm_channel_t *channel)
 {
-    if (channel->prev) channel->prev->next = channel->next;
-    else driver->channels = channel->next;
+    if (channel->prev)
+        channel->prev->next = channel->next;
+    else
+        driver->channels = channel->next;
     if (channel->next) channel->next->prev = channel->prev;
     grpc_channel_destroy(channel->grpc);
     free(channel);
@@ -87,8 +88,7 @@ static void remove_channel(lm_driver_t *driver, lm_channel_t *channel)
 /* Asks for a connection at the same time. */
 static bool is_connected(lm_channel_t *channel)
 {
-    bool ready =
-        grpc_channel_check_connectivity_state(channel->grpc, 1) == GRPC_CHANNEL_READY;
+    bool ready = grpc_channel_check_connectivity_state(channel->grpc, 1) == GRPC_CHANNEL_READY;
     if (ready) channel->seen_alive_us = lm_clock_us();
     return ready;
 }

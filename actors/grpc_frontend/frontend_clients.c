@@ -32,7 +32,8 @@ static lm_frontend_clients_t *enter(void *self, uint64_t now_us, lm_outbox_t *ou
     return room;
 }
 
-/* ---- what the files of the room share --------------------------------------------------------- */
+/* ---- what the files of the room share ---------------------------------------------------------
+ */
 
 void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
                                 lm_bytes_t message)
@@ -97,11 +98,14 @@ static void on_call_failed(void *self, lm_message_number_t number, uint64_t corr
     lm_frontend_attempt_t *attempt;
     HASH_FIND(hh, room->attempts, &correlation, sizeof correlation, attempt);
     if (!attempt) return;
-    if (number == LM_MSG_STATUS_QUERY) lm_frontend_status_failed(room, attempt, why);
-    else lm_frontend_call_failed(room, attempt, why);
+    if (number == LM_MSG_STATUS_QUERY)
+        lm_frontend_status_failed(room, attempt, why);
+    else
+        lm_frontend_call_failed(room, attempt, why);
 }
 
-/* ---- the driver's events ---------------------------------------------------------------------- */
+/* ---- the driver's events ----------------------------------------------------------------------
+ */
 
 static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
@@ -118,9 +122,12 @@ static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 static void on_over(lm_frontend_clients_t *room, const lm_frontend_event_t *event)
 {
     lm_frontend_handle_t *handle = event->handle;
-    if (handle->method->stream) lm_frontend_stream_over(room, handle);
-    else if (handle->owner) lm_frontend_call_over(handle->owner, event->delivered);
-    else room->driver->ops->drop(room->driver, handle); /* was refused or answered at once */
+    if (handle->method->stream)
+        lm_frontend_stream_over(room, handle);
+    else if (handle->owner)
+        lm_frontend_call_over(handle->owner, event->delivered);
+    else
+        room->driver->ops->drop(room->driver, handle); /* was refused or answered at once */
 }
 
 static void on_opened(lm_frontend_clients_t *room, lm_frontend_event_t *event)

@@ -4,11 +4,10 @@
  * Invariants
  *   FR1  Every call that came in is finished exactly once, before its deadline.
  *   FR2  A call is passed on one hop at most: what came by Forward goes to the own lock only (S13).
- *   FR3  The first answer is the answer. A grant that finds nobody is reported to the lock that made
- *        it, if that is the own one (S10, S13).
- *   FR4  UNAVAILABLE with our ErrorInfo is said only when no attempt of the call can have been
- *        applied; otherwise a change is answered OUTCOME_UNKNOWN (S14).
- *   FR5  All attempts of one call carry the stamp of the first (S12a) and the same request id.
+ *   FR3  The first answer is the answer. A grant that finds nobody is reported to the lock that
+ * made it, if that is the own one (S10, S13). FR4  UNAVAILABLE with our ErrorInfo is said only when
+ * no attempt of the call can have been applied; otherwise a change is answered OUTCOME_UNKNOWN
+ * (S14). FR5  All attempts of one call carry the stamp of the first (S12a) and the same request id.
  */
 #ifndef LM_FRONTEND_CLIENTS_H
 #define LM_FRONTEND_CLIENTS_H

@@ -46,13 +46,13 @@ struct lm_frontend_call {
     bool stamped, seen;
     uint64_t stamp;
     bool maybe_applied; /* an attempt ended without saying whether it was applied */
-    bool changes; /* the request is not a mere question */
+    bool changes;       /* the request is not a mere question */
     bool finished;
-    lm_rc_t last_refusal;            /* why the last attempt came to nothing */
-    lm_frontend_attempt_t *attempt;  /* at the own lock */
-    lm_frontend_forward_t *forward;  /* at the leader */
-    lm_frontend_forward_t *stale;    /* at a former leader: cancelled, but may still answer */
-    uint64_t granted_by;             /* correlation of the own lock's answer that grants; 0: none */
+    lm_rc_t last_refusal;           /* why the last attempt came to nothing */
+    lm_frontend_attempt_t *attempt; /* at the own lock */
+    lm_frontend_forward_t *forward; /* at the leader */
+    lm_frontend_forward_t *stale;   /* at a former leader: cancelled, but may still answer */
+    uint64_t granted_by;            /* correlation of the own lock's answer that grants; 0: none */
 };
 
 /** A stream of health or reflection. */
@@ -78,7 +78,7 @@ struct lm_frontend_clients {
     bool listening, stopping, stopped;
     int32_t mode; /* lm_bus_node_mode_mode_t */
 
-    bool lock_present; /* a lock actor has been seen: what is sent may be received */
+    bool lock_present;     /* a lock actor has been seen: what is sent may be received */
     uint64_t status_at_us; /* of the last answer; 0: none yet */
     lm_rc_t status_failed; /* of the last question */
     int32_t role;
@@ -100,7 +100,8 @@ struct lm_frontend_clients {
     uint64_t forwards, forwards_failed, late_grants, undelivered, retries;
 };
 
-/* ---- frontend_clients.c ------------------------------------------------------------------------ */
+/* ---- frontend_clients.c ------------------------------------------------------------------------
+ */
 
 /** Counts and sends the end of a call or stream. */
 void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
@@ -112,7 +113,8 @@ lm_frontend_attempt_t *lm_frontend_clients_ask(lm_frontend_clients_t *room,
                                                lm_message_number_t number, const void *body,
                                                uint64_t deadline_us, lm_frontend_call_t *call);
 
-/* ---- frontend_call.c: calls that lock decides -------------------------------------------------- */
+/* ---- frontend_call.c: calls that lock decides --------------------------------------------------
+ */
 
 /** A request for lock came in: from a client, or by Forward. Takes over the event. */
 void lm_frontend_call_begin(lm_frontend_clients_t *room, lm_frontend_event_t *event);
@@ -138,7 +140,8 @@ const lm_peer_lock_call_t *lm_frontend_call_request(lm_frontend_call_t *call);
 /** Frees a call without anything else; when the room ends. */
 void lm_frontend_call_free(lm_frontend_call_t *call);
 
-/* ---- frontend_forward.c ------------------------------------------------------------------------- */
+/* ---- frontend_forward.c -------------------------------------------------------------------------
+ */
 
 /** Passes a call on to the node of that name; plans a retry if that cannot be done now. */
 void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node);
@@ -153,7 +156,8 @@ const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *roo
 /** Somebody else leads now: calls at the former leader are tried anew. */
 void lm_frontend_forward_leader_changed(lm_frontend_clients_t *room);
 
-/* ---- frontend_status.c ---------------------------------------------------------------------------- */
+/* ---- frontend_status.c
+ * ---------------------------------------------------------------------------- */
 
 /** GetStatus came in. */
 void lm_frontend_status_begin(lm_frontend_clients_t *room, lm_frontend_event_t *event);
@@ -165,7 +169,8 @@ void lm_frontend_status_ask(lm_frontend_clients_t *room);
 /** True if lock and raft are there, as far as this room has heard. */
 bool lm_frontend_status_is_whole(const lm_frontend_clients_t *room);
 
-/* ---- frontend_health.c: health and reflection ------------------------------------------------------ */
+/* ---- frontend_health.c: health and reflection
+ * ------------------------------------------------------ */
 
 void lm_frontend_health_check(lm_frontend_clients_t *room, lm_frontend_event_t *event);
 void lm_frontend_stream_opened(lm_frontend_clients_t *room, lm_frontend_handle_t *handle);

@@ -1,10 +1,12 @@
 /* The gRPC thread, and the table of functions through which rooms reach it. */
+#include <grpc/support/log.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "act_host.h"
 #include "base_check.h"
+#include "base_log.h"
 #include "frontend_driver_internal.h"
 #include "frontend_errors.h"
 
@@ -70,8 +72,7 @@ static void maybe_cancel_all(lm_driver_t *driver)
 
 static gpr_timespec in_ms(int64_t ms)
 {
-    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                        gpr_time_from_millis(ms, GPR_TIMESPAN));
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
 }
 
 /* Takes what is ready, waiting for the first. Returns false when the queue is shut and empty. */
@@ -116,8 +117,10 @@ static void driver_listen(lm_frontend_driver_t *face, lm_participant_t room,
     char text[120];
     driver->serving = true;
     const char *why = lm_server_open_all(driver, text, sizeof text);
-    if (why) lm_driver_tell_both(driver, LM_FRONTEND_NOT_BOUND, why);
-    else lm_driver_tell_both(driver, LM_FRONTEND_LISTENING, "");
+    if (why)
+        lm_driver_tell_both(driver, LM_FRONTEND_NOT_BOUND, why);
+    else
+        lm_driver_tell_both(driver, LM_FRONTEND_LISTENING, "");
 }
 
 static lm_exchange_t *new_outgoing(lm_driver_t *driver, const lm_frontend_target_t *target,
@@ -131,8 +134,8 @@ static lm_exchange_t *new_outgoing(lm_driver_t *driver, const lm_frontend_target
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
     if (deadline_us) {
         int64_t left_us = deadline_us > now_us ? (int64_t)(deadline_us - now_us) : 0;
-        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                gpr_time_from_micros(left_us, GPR_TIMESPAN));
+        deadline =
+            gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_micros(left_us, GPR_TIMESPAN));
     }
     grpc_slice path = grpc_slice_from_static_string(method->path);
     grpc_call *call = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS,
@@ -150,8 +153,7 @@ static lm_frontend_handle_t *driver_call(lm_frontend_driver_t *face,
 {
     lm_driver_t *driver = driver_of(face);
     bool connected;
-    lm_exchange_t *exchange =
-        new_outgoing(driver, target, method, deadline_us, owner, &connected);
+    lm_exchange_t *exchange = new_outgoing(driver, target, method, deadline_us, owner, &connected);
     if (!exchange) return NULL;
     lm_exchange_call(exchange, payload, connected);
     return &exchange->handle;
@@ -176,8 +178,10 @@ static void driver_shut(lm_frontend_driver_t *face, uint64_t grace_us)
     uint64_t before_us = atomic_load(&driver->shut_at_us);
     if (before_us == 0 || at_us < before_us) atomic_store(&driver->shut_at_us, at_us);
     if (before_us != 0) return;
-    if (driver->serving) lm_server_shut_all(driver);
-    else lm_driver_tell_both(driver, LM_FRONTEND_CLOSED, "");
+    if (driver->serving)
+        lm_server_shut_all(driver);
+    else
+        lm_driver_tell_both(driver, LM_FRONTEND_CLOSED, "");
 }
 
 static lm_frontend_refused_t driver_refused(lm_frontend_driver_t *face)
@@ -201,11 +205,14 @@ static const lm_frontend_driver_ops_t ops = {
     .refused = driver_refused,
 };
 
+/* gRPC complains on standard error about whatever a client sends; that is for whoever searches. */
+static void on_grpc_log(gpr_log_func_args *args) { lm_debug("grpc: %s", args->message); }
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
-lm_frontend_driver_t *lm_frontend_driver_new(lm_frontend_inlet_t clients,
-                                             lm_frontend_inlet_t peers)
+lm_frontend_driver_t *lm_frontend_driver_new(lm_frontend_inlet_t clients, lm_frontend_inlet_t peers)
 {
+    gpr_set_log_function(on_grpc_log);
     grpc_init();
     lm_driver_t *driver = lm_alloc(sizeof *driver);
     driver->face.ops = &ops;
@@ -215,10 +222,10 @@ lm_frontend_driver_t *lm_frontend_driver_new(lm_frontend_inlet_t clients,
     pthread_mutex_init(&driver->lock, NULL);
     pthread_cond_init(&driver->changed, NULL);
     lm_arena_t *arena = lm_arena_new();
-    lm_bytes_t details = lm_frontend_error_details(
-        &(lm_frontend_error_t){.code = LM_RC_OVERLOADED}, arena);
-    driver->overloaded_details = lm_bytes(memcpy(lm_alloc(details.size), details.data,
-                                                 details.size), details.size);
+    lm_bytes_t details =
+        lm_frontend_error_details(&(lm_frontend_error_t){.code = LM_RC_OVERLOADED}, arena);
+    driver->overloaded_details =
+        lm_bytes(memcpy(lm_alloc(details.size), details.data, details.size), details.size);
     lm_arena_destroy(&arena);
     int error = pthread_create(&driver->thread, NULL, run, driver);
     LM_CHECK(error == 0, "no thread for gRPC: %s", strerror(error));

@@ -7,11 +7,11 @@
  * Invariants
  *   FD1  A call or stream is a handle. The driver makes it for an incoming one (CALLED, OPENED), a
  *        room for an outgoing one (call, open). For each handle there is exactly one last event:
- *        OVER for an incoming one, ANSWERED for an outgoing one. After it the room drops the handle;
- *        until then it stays valid, whatever happened to its connection.
- *   FD2  Messages of one handle arrive in the order in which they were sent, in both directions.
- *   FD3  Events are freed by the room that gets them (lm_frontend_event_free).
- *   FD4  All functions of the table may be called from the thread of any room; none blocks.
+ *        OVER for an incoming one, ANSWERED for an outgoing one. After it the room drops the
+ * handle; until then it stays valid, whatever happened to its connection. FD2  Messages of one
+ * handle arrive in the order in which they were sent, in both directions. FD3  Events are freed by
+ * the room that gets them (lm_frontend_event_free). FD4  All functions of the table may be called
+ * from the thread of any room; none blocks.
  */
 #ifndef LM_FRONTEND_DRIVER_H
 #define LM_FRONTEND_DRIVER_H
@@ -26,16 +26,16 @@ typedef struct {
 } lm_frontend_handle_t;
 
 typedef enum {
-    LM_FRONTEND_LISTENING,    /* both servers accept connections */
-    LM_FRONTEND_NOT_BOUND,    /* a port could not be had; text says which */
-    LM_FRONTEND_CALLED,       /* a unary call came in: payload, deadline_us, oversized */
-    LM_FRONTEND_OPENED,       /* a stream came in */
-    LM_FRONTEND_RECEIVED,     /* a message on a stream: payload */
-    LM_FRONTEND_HALF_CLOSED,  /* the other side will send no more on this incoming stream */
-    LM_FRONTEND_OVER,         /* incoming, last: delivered says whether the finish reached gRPC */
-    LM_FRONTEND_ANSWERED,     /* outgoing, last: status, text, payload, round_trip_us */
-    LM_FRONTEND_CLOSED,       /* the servers are shut and no call is left */
-    LM_FRONTEND_OTHER_ENDED,  /* the process' other room has ended with the exit class status */
+    LM_FRONTEND_LISTENING,   /* both servers accept connections */
+    LM_FRONTEND_NOT_BOUND,   /* a port could not be had; text says which */
+    LM_FRONTEND_CALLED,      /* a unary call came in: payload, deadline_us, oversized */
+    LM_FRONTEND_OPENED,      /* a stream came in */
+    LM_FRONTEND_RECEIVED,    /* a message on a stream: payload */
+    LM_FRONTEND_HALF_CLOSED, /* the other side will send no more on this incoming stream */
+    LM_FRONTEND_OVER,        /* incoming, last: delivered says whether the finish reached gRPC */
+    LM_FRONTEND_ANSWERED,    /* outgoing, last: status, text, payload, round_trip_us */
+    LM_FRONTEND_CLOSED,      /* the servers are shut and no call is left */
+    LM_FRONTEND_OTHER_ENDED, /* the process' other room has ended with the exit class status */
 } lm_frontend_event_kind_t;
 
 typedef struct {
@@ -80,10 +80,10 @@ typedef struct {
 
 /** How a call ends. */
 typedef struct {
-    int status;         /* gRPC status */
-    const char *text;   /* for people; may be NULL */
-    lm_bytes_t message; /* the answer of a unary call that is OK */
-    lm_bytes_t details; /* serialized google.rpc.Status; empty: none */
+    int status;           /* gRPC status */
+    const char *text;     /* for people; may be NULL */
+    lm_bytes_t message;   /* the answer of a unary call that is OK */
+    lm_bytes_t details;   /* serialized google.rpc.Status; empty: none */
     uint32_t pushback_ms; /* when to come again, for clients that repeat by themselves; 0: unsaid */
 } lm_frontend_finish_t;
 
@@ -106,7 +106,8 @@ typedef struct {
                  size_t queue_bytes_max);
     /** A received message of that many bytes has been dealt with; the driver reads on. */
     void (*consumed)(lm_frontend_driver_t *driver, lm_frontend_handle_t *handle, size_t size);
-    /** Ends an incoming call or stream, after what was queued on it. Once; OVER follows. */
+    /** Ends an incoming call or stream, after what was queued on it; a failure, while something is
+     *  still queued, by a reset of the stream. Once; OVER follows. */
     void (*finish)(lm_frontend_driver_t *driver, lm_frontend_handle_t *handle,
                    const lm_frontend_finish_t *how);
     /** Starts an outgoing unary call. Returns NULL if nothing was sent and nothing will be: no

@@ -38,8 +38,7 @@ static void start_batch(lm_exchange_t *exchange, const grpc_op *ops, size_t n_op
 
 static lm_frontend_event_t *over_event(lm_exchange_t *exchange)
 {
-    lm_frontend_event_t *event =
-        lm_frontend_event_new(LM_FRONTEND_OVER, &exchange->handle, 0);
+    lm_frontend_event_t *event = lm_frontend_event_new(LM_FRONTEND_OVER, &exchange->handle, 0);
     event->delivered = exchange->finish_ok && !exchange->cancelled;
     return event;
 }
@@ -175,8 +174,7 @@ static void on_read(lm_tag_t *tag, bool ok)
         size_t bytes_max = reader_room(exchange) == LM_CLIENTS
                                ? exchange->driver->how.request_bytes_max
                                : LM_MESSAGE_BYTES_MAX;
-        event = lm_exchange_event_of(LM_FRONTEND_RECEIVED, exchange, exchange->incoming,
-                                     bytes_max);
+        event = lm_exchange_event_of(LM_FRONTEND_RECEIVED, exchange, exchange->incoming, bytes_max);
         exchange->unread_bytes += event->size + EVENT_WEIGHT_BYTES;
     } else {
         exchange->read_closed = true;
@@ -200,8 +198,7 @@ void lm_exchange_consumed(lm_frontend_driver_t *face, lm_frontend_handle_t *hand
         atomic_fetch_sub(&exchange->driver->client_backlog, 1);
     } else if (handle->method->stream) {
         size_t weight = size + EVENT_WEIGHT_BYTES;
-        exchange->unread_bytes -= weight < exchange->unread_bytes ? weight
-                                                                  : exchange->unread_bytes;
+        exchange->unread_bytes -= weight < exchange->unread_bytes ? weight : exchange->unread_bytes;
         read_next(exchange);
     }
     pthread_mutex_unlock(&exchange->lock);
@@ -241,9 +238,8 @@ static void start_finish(lm_exchange_t *exchange)
     grpc_op ops[3];
     size_t n_ops = add_metadata_op(exchange, ops);
     if (exchange->finish_message) {
-        ops[n_ops++] =
-            (grpc_op){.op = GRPC_OP_SEND_MESSAGE,
-                      .data.send_message.send_message = exchange->finish_message};
+        ops[n_ops++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE,
+                                 .data.send_message.send_message = exchange->finish_message};
     }
     grpc_metadata trailing[2];
     size_t n_trailing = 0;
@@ -314,8 +310,8 @@ static void on_finished(lm_tag_t *tag, bool ok)
     unlock_and_maybe_end(exchange);
 }
 
-bool lm_exchange_send(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
-                      lm_bytes_t message, size_t queue_bytes_max)
+bool lm_exchange_send(lm_frontend_driver_t *face, lm_frontend_handle_t *handle, lm_bytes_t message,
+                      size_t queue_bytes_max)
 {
     (void)face;
     lm_exchange_t *exchange = exchange_of(handle);
@@ -325,9 +321,8 @@ bool lm_exchange_send(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
                  exchange->queued_bytes + message.size <= queue_bytes_max;
     if (taken) {
         lm_written_t *written = lm_alloc(sizeof *written);
-        *written = (lm_written_t){.buffer = buffer_of(message),
-                                  .size = message.size,
-                                  .since_us = lm_clock_us()};
+        *written = (lm_written_t){
+            .buffer = buffer_of(message), .size = message.size, .since_us = lm_clock_us()};
         *exchange->queue_end = written;
         exchange->queue_end = &written->next;
         exchange->queued_bytes += message.size;
@@ -337,13 +332,25 @@ bool lm_exchange_send(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
     return taken;
 }
 
+/* With the lock held. A failure does not wait behind messages that nobody reads. */
+static bool finish_by_cancelling(lm_exchange_t *exchange, const lm_frontend_finish_t *how)
+{
+    if (how->status == GRPC_STATUS_OK || !exchange->queue) return false;
+    grpc_call_cancel_with_status(exchange->call, (grpc_status_code)how->status,
+                                 how->text ? how->text : "", NULL);
+    return true;
+}
+
 void lm_exchange_finish(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
                         const lm_frontend_finish_t *how)
 {
     (void)face;
     lm_exchange_t *exchange = exchange_of(handle);
     pthread_mutex_lock(&exchange->lock);
-    if (!exchange->over && !exchange->ended && !exchange->finishing) {
+    bool may = !exchange->over && !exchange->ended && !exchange->finishing;
+    if (may && finish_by_cancelling(exchange, how)) {
+        exchange->finishing = exchange->finish_started = true;
+    } else if (may) {
         exchange->finishing = true;
         exchange->finish_status = how->status;
         exchange->finish_text = how->text ? strdup(how->text) : NULL;
@@ -408,18 +415,16 @@ void lm_exchange_accept(lm_exchange_t *exchange)
 
 static grpc_op status_op(lm_exchange_t *exchange)
 {
-    return (grpc_op){
-        .op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-        .data.recv_status_on_client = {.trailing_metadata = &exchange->trailing,
-                                       .status = &exchange->status,
-                                       .status_details = &exchange->status_text}};
+    return (grpc_op){.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
+                     .data.recv_status_on_client = {.trailing_metadata = &exchange->trailing,
+                                                    .status = &exchange->status,
+                                                    .status_details = &exchange->status_text}};
 }
 
 static grpc_op initial_op(lm_exchange_t *exchange)
 {
-    return (grpc_op){
-        .op = GRPC_OP_RECV_INITIAL_METADATA,
-        .data.recv_initial_metadata.recv_initial_metadata = &exchange->initial};
+    return (grpc_op){.op = GRPC_OP_RECV_INITIAL_METADATA,
+                     .data.recv_initial_metadata.recv_initial_metadata = &exchange->initial};
 }
 
 void lm_exchange_call(lm_exchange_t *exchange, lm_bytes_t payload, bool connected)
@@ -427,14 +432,14 @@ void lm_exchange_call(lm_exchange_t *exchange, lm_bytes_t payload, bool connecte
     pthread_mutex_lock(&exchange->lock);
     if (connected) exchange->sent_us = lm_clock_us();
     exchange->finish_message = buffer_of(payload);
-    grpc_op out[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
-                     {.op = GRPC_OP_SEND_MESSAGE,
-                      .data.send_message.send_message = exchange->finish_message},
-                     {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}};
-    grpc_op in[] = {initial_op(exchange),
-                    {.op = GRPC_OP_RECV_MESSAGE,
-                     .data.recv_message.recv_message = &exchange->incoming},
-                    status_op(exchange)};
+    grpc_op out[] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = exchange->finish_message},
+        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}};
+    grpc_op in[] = {
+        initial_op(exchange),
+        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &exchange->incoming},
+        status_op(exchange)};
     exchange->pending++;
     start_batch(exchange, out, 3, &exchange->start_tag);
     start_batch(exchange, in, 3, &exchange->end_tag);
@@ -468,8 +473,10 @@ void lm_exchange_free(lm_exchange_t *exchange)
     LM_CHECK(exchange->over, "%s: dropped before its end",
              exchange->handle.method ? exchange->handle.method->path : "?");
     pthread_mutex_lock(&driver->lock);
-    if (exchange->prev) exchange->prev->next = exchange->next;
-    else driver->exchanges = exchange->next;
+    if (exchange->prev)
+        exchange->prev->next = exchange->next;
+    else
+        driver->exchanges = exchange->next;
     if (exchange->next) exchange->next->prev = exchange->prev;
     pthread_cond_broadcast(&driver->changed);
     pthread_mutex_unlock(&driver->lock);

@@ -21,7 +21,10 @@ typedef struct {
 #define CANCEL(field) LM_METHOD_CANCEL, #field, offsetof(lm_api_cancel_request_t, field)
 #define GET(field) LM_METHOD_GET, #field, offsetof(lm_api_get_request_t, field)
 #define LIST(field) LM_METHOD_LIST, #field, offsetof(lm_api_list_request_t, field)
-#define RULE_(method, name, at, kind, min, max) {method, name, kind, at, min, max}
+#define RULE_(method, name, at, kind, min, max) \
+    {                                           \
+        method, name, kind, at, min, max        \
+    }
 #define RULE(place, kind, min, max) RULE_EXPANDED(place, kind, min, max)
 #define RULE_EXPANDED(...) RULE_(__VA_ARGS__)
 

@@ -2,33 +2,19 @@
 
 /* As metrics of gRPC name the status codes. */
 static const char *const status_names[LM_GRPC_STATUSES] = {
-    "OK",
-    "Canceled",
-    "Unknown",
-    "InvalidArgument",
-    "DeadlineExceeded",
-    "NotFound",
-    "AlreadyExists",
-    "PermissionDenied",
-    "ResourceExhausted",
-    "FailedPrecondition",
-    "Aborted",
-    "OutOfRange",
-    "Unimplemented",
-    "Internal",
-    "Unavailable",
-    "DataLoss",
-    "Unauthenticated",
+    "OK",       "Canceled",        "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",   "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",      "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated",
 };
 
-void lm_frontend_figures_started(lm_frontend_figures_t *figures,
-                                 const lm_frontend_method_t *method)
+void lm_frontend_figures_started(lm_frontend_figures_t *figures, const lm_frontend_method_t *method)
 {
     figures->started[method->id]++;
 }
 
-void lm_frontend_figures_handled(lm_frontend_figures_t *figures,
-                                 const lm_frontend_method_t *method, int status)
+void lm_frontend_figures_handled(lm_frontend_figures_t *figures, const lm_frontend_method_t *method,
+                                 int status)
 {
     if (status >= 0 && status < LM_GRPC_STATUSES) figures->handled[method->id][status]++;
 }
@@ -38,8 +24,7 @@ static lm_bus_detail_t *labels_of(lm_arena_t *arena, const lm_frontend_method_t 
 {
     lm_bus_detail_t *labels = lm_arena_alloc(arena, 4 * sizeof *labels);
     labels[0] = (lm_bus_detail_t){lm_bytes_of("grpc_type"), lm_bytes_of(method->type), false};
-    labels[1] =
-        (lm_bus_detail_t){lm_bytes_of("grpc_service"), lm_bytes_of(method->service), false};
+    labels[1] = (lm_bus_detail_t){lm_bytes_of("grpc_service"), lm_bytes_of(method->service), false};
     labels[2] = (lm_bus_detail_t){lm_bytes_of("grpc_method"), lm_bytes_of(method->name), false};
     labels[3] = (lm_bus_detail_t){lm_bytes_of("grpc_code"), lm_bytes_of(code), false};
     *n = code ? 4 : 3;
@@ -65,8 +50,8 @@ void lm_frontend_report_add(lm_frontend_report_t *report, const char *name, cons
     lm_bus_metric_t *metric = add(report, name, help, kind, value);
     if (!metric || !label) return;
     metric->labels = lm_arena_alloc(report->arena, sizeof *metric->labels);
-    *metric->labels = (lm_bus_detail_t){lm_bytes_of(label),
-                                        lm_arena_copy(report->arena, label_value), false};
+    *metric->labels =
+        (lm_bus_detail_t){lm_bytes_of(label), lm_arena_copy(report->arena, label_value), false};
     metric->n_labels = 1;
 }
 
@@ -76,9 +61,8 @@ void lm_frontend_report_figures(lm_frontend_report_t *report, const lm_frontend_
     for (int id = 0; id < LM_METHODS; id++) {
         const lm_frontend_method_t *method = lm_frontend_method((lm_frontend_method_id_t)id);
         if (method->room != room) continue;
-        lm_bus_metric_t *metric =
-            add(report, "grpc_server_started_total", "Calls that came in.",
-                LM_BUS_METRIC_KIND_COUNTER, (double)figures->started[id]);
+        lm_bus_metric_t *metric = add(report, "grpc_server_started_total", "Calls that came in.",
+                                      LM_BUS_METRIC_KIND_COUNTER, (double)figures->started[id]);
         if (metric) metric->labels = labels_of(report->arena, method, NULL, &metric->n_labels);
     }
     for (int id = 0; id < LM_METHODS; id++) {

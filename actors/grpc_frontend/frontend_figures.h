@@ -15,8 +15,8 @@ typedef struct {
 
 void lm_frontend_figures_started(lm_frontend_figures_t *figures,
                                  const lm_frontend_method_t *method);
-void lm_frontend_figures_handled(lm_frontend_figures_t *figures,
-                                 const lm_frontend_method_t *method, int status);
+void lm_frontend_figures_handled(lm_frontend_figures_t *figures, const lm_frontend_method_t *method,
+                                 int status);
 
 /** Metrics of one report, growing in an arena; those beyond LM_FIGURES_MAX are left out. */
 typedef struct {

@@ -1,8 +1,8 @@
 /* Calls between nodes: passing one on to the leader, and taking one from another node.
  *
  * A call has at most one forward whose answer it waits for. When leadership moves meanwhile, that
- * forward is cancelled and becomes the stale one: should its answer be on the wire already, it still
- * counts as the first (S13). */
+ * forward is cancelled and becomes the stale one: should its answer be on the wire already, it
+ * still counts as the first (S13). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
@@ -28,9 +28,8 @@ static lm_bytes_t forward_request(lm_frontend_call_t *call)
                                       .forwarded = true,
                                       .remaining_ms = (left_us - way_back_us(left_us)) / 1000};
     body.context = &context;
-    lm_peer_forward_request_t request = {.cluster_id = lm_bytes_of(room->cluster_id),
-                                         .from = room->config->node,
-                                         .call = &body};
+    lm_peer_forward_request_t request = {
+        .cluster_id = lm_bytes_of(room->cluster_id), .from = room->config->node, .call = &body};
     return lm_wire_encode(&lm_peer_forward_request_type, &request, room->scratch);
 }
 
@@ -47,9 +46,8 @@ void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node)
     lm_frontend_forward_t *forward = lm_alloc(sizeof *forward);
     forward->call = call;
     snprintf(forward->node, sizeof forward->node, "%.*s", LM_BYTES_ARG(node));
-    forward->handle =
-        room->driver->ops->call(room->driver, &target, LM_METHOD_FORWARD, forward_request(call),
-                                call->give_up_us, forward);
+    forward->handle = room->driver->ops->call(room->driver, &target, LM_METHOD_FORWARD,
+                                              forward_request(call), call->give_up_us, forward);
     if (!forward->handle) {
         free(forward);
         lm_frontend_call_retry(call, LM_RC_NO_LEADER);
@@ -83,9 +81,8 @@ static const lm_peer_lock_answer_t *read_answer(lm_frontend_clients_t *room,
 {
     if (event->status != 0) return NULL;
     void *response;
-    lm_rc_t code = lm_wire_decode(&lm_peer_forward_response_type,
-                                  lm_frontend_event_payload(event), room->scratch, &response,
-                                  NULL);
+    lm_rc_t code = lm_wire_decode(&lm_peer_forward_response_type, lm_frontend_event_payload(event),
+                                  room->scratch, &response, NULL);
     return code == LM_RC_OK ? ((lm_peer_forward_response_t *)response)->answer : NULL;
 }
 
@@ -105,8 +102,10 @@ void lm_frontend_forward_answered(lm_frontend_clients_t *room, lm_frontend_event
     lm_frontend_call_t *call = forward->call;
     const lm_peer_lock_answer_t *answer = read_answer(room, event);
     bool is_stale = call && call->stale == forward;
-    if (is_stale) call->stale = NULL;
-    else if (call) call->forward = NULL;
+    if (is_stale)
+        call->stale = NULL;
+    else if (call)
+        call->forward = NULL;
     room->n_forwards--;
     room->driver->ops->drop(room->driver, event->handle);
     DL_DELETE(room->on_their_way, forward);
@@ -149,8 +148,7 @@ static const struct {
     [LM_PEER_LOCK_CALL_REQUEST_RELEASE] = {LM_METHOD_RELEASE,
                                            offsetof(lm_peer_lock_call_t, release)},
     [LM_PEER_LOCK_CALL_REQUEST_RENEW] = {LM_METHOD_RENEW, offsetof(lm_peer_lock_call_t, renew)},
-    [LM_PEER_LOCK_CALL_REQUEST_CANCEL] = {LM_METHOD_CANCEL,
-                                          offsetof(lm_peer_lock_call_t, cancel)},
+    [LM_PEER_LOCK_CALL_REQUEST_CANCEL] = {LM_METHOD_CANCEL, offsetof(lm_peer_lock_call_t, cancel)},
     [LM_PEER_LOCK_CALL_REQUEST_GET] = {LM_METHOD_GET, offsetof(lm_peer_lock_call_t, get)},
     [LM_PEER_LOCK_CALL_REQUEST_LIST] = {LM_METHOD_LIST, offsetof(lm_peer_lock_call_t, list)},
 };
@@ -175,8 +173,8 @@ static lm_rc_t check_call(lm_frontend_clients_t *room, const lm_peer_lock_call_t
 {
     *error = (lm_frontend_error_t){.code = LM_RC_MALFORMED};
     if (!call || call->request_case < LM_PEER_LOCK_CALL_REQUEST_ACQUIRE) return LM_RC_MALFORMED;
-    const void *request = *(void *const *)(const void *)((const char *)call +
-                                                         requests[call->request_case].request);
+    const void *request =
+        *(void *const *)(const void *)((const char *)call + requests[call->request_case].request);
     if (!request) return LM_RC_MALFORMED;
     *error = (lm_frontend_error_t){0};
     return lm_frontend_fields_check(requests[call->request_case].method, request, room->scratch,
@@ -191,9 +189,8 @@ const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *roo
     if (event->oversized) {
         room->oversized++;
     } else {
-        error.code = lm_wire_decode(&lm_peer_forward_request_type,
-                                    lm_frontend_event_payload(event), room->scratch, &decoded,
-                                    NULL);
+        error.code = lm_wire_decode(&lm_peer_forward_request_type, lm_frontend_event_payload(event),
+                                    room->scratch, &decoded, NULL);
         if (error.code != LM_RC_OK) room->undecodable++;
     }
     lm_peer_forward_request_t *request = decoded;

@@ -34,10 +34,10 @@ static const lm_health_health_check_request_t *decode(lm_frontend_clients_t *roo
                                                       const lm_frontend_event_t *event)
 {
     void *request = NULL;
-    bool readable = !event->missing && !event->oversized &&
-                    lm_wire_decode(&lm_health_health_check_request_type,
-                                   lm_frontend_event_payload(event), room->scratch, &request,
-                                   NULL) == LM_RC_OK;
+    bool readable =
+        !event->missing && !event->oversized &&
+        lm_wire_decode(&lm_health_health_check_request_type, lm_frontend_event_payload(event),
+                       room->scratch, &request, NULL) == LM_RC_OK;
     return readable ? request : NULL;
 }
 
@@ -52,10 +52,9 @@ void lm_frontend_health_check(lm_frontend_clients_t *room, lm_frontend_event_t *
     } else if (!is_service(request->service)) {
         lm_frontend_clients_fail(
             room, handle,
-            &(lm_frontend_error_t){
-                .code = LM_RC_NOT_FOUND,
-                .text = lm_arena_print(room->scratch, "there is no service %.*s",
-                                       LM_BYTES_ARG(request->service))});
+            &(lm_frontend_error_t){.code = LM_RC_NOT_FOUND,
+                                   .text = lm_arena_print(room->scratch, "there is no service %.*s",
+                                                          LM_BYTES_ARG(request->service))});
     } else {
         lm_frontend_clients_finish(room, handle, encode(room, status_of(room, request->service)));
     }
@@ -64,21 +63,29 @@ void lm_frontend_health_check(lm_frontend_clients_t *room, lm_frontend_event_t *
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
-static void end_stream(lm_frontend_clients_t *room, lm_frontend_stream_t *stream, lm_rc_t code)
+static void end_with(lm_frontend_clients_t *room, lm_frontend_stream_t *stream, lm_rc_t code,
+                     const char *text)
 {
     if (stream->finished) return;
     stream->finished = true;
     stream->watching = false;
-    if (code == LM_RC_OK) lm_frontend_clients_finish(room, stream->handle, lm_bytes(NULL, 0));
-    else lm_frontend_clients_fail(room, stream->handle, &(lm_frontend_error_t){.code = code});
+    if (code == LM_RC_OK)
+        lm_frontend_clients_finish(room, stream->handle, lm_bytes(NULL, 0));
+    else
+        lm_frontend_clients_fail(room, stream->handle,
+                                 &(lm_frontend_error_t){.code = code, .text = lm_bytes_of(text)});
+}
+
+static void end_stream(lm_frontend_clients_t *room, lm_frontend_stream_t *stream, lm_rc_t code)
+{
+    end_with(room, stream, code, NULL);
 }
 
 static void send(lm_frontend_clients_t *room, lm_frontend_stream_t *stream, lm_bytes_t message)
 {
-    bool sent = room->driver->ops->send(room->driver, stream->handle, message,
-                                        LM_CLIENT_QUEUE_BYTES_MAX);
-    /* It asks without reading the answers. */
-    if (!sent) end_stream(room, stream, LM_RC_QUOTA_EXCEEDED);
+    bool sent =
+        room->driver->ops->send(room->driver, stream->handle, message, LM_CLIENT_QUEUE_BYTES_MAX);
+    if (!sent) end_with(room, stream, LM_RC_QUOTA_EXCEEDED, "the answers are not read");
 }
 
 static void tell(lm_frontend_clients_t *room, lm_frontend_stream_t *stream)
@@ -129,9 +136,9 @@ static void reflect(lm_frontend_clients_t *room, lm_frontend_stream_t *stream,
                     const lm_frontend_event_t *event)
 {
     lm_bytes_t answer = lm_bytes(NULL, 0);
-    bool readable = !event->oversized &&
-                    lm_frontend_reflection_answer(lm_frontend_event_payload(event), room->scratch,
-                                                  &answer);
+    bool readable =
+        !event->oversized &&
+        lm_frontend_reflection_answer(lm_frontend_event_payload(event), room->scratch, &answer);
     if (readable) {
         send(room, stream, answer);
         return;
@@ -145,16 +152,20 @@ void lm_frontend_stream_received(lm_frontend_clients_t *room, const lm_frontend_
     lm_frontend_stream_t *stream = event->handle->owner;
     room->driver->ops->consumed(room->driver, event->handle, event->size);
     if (stream->finished) return;
-    if (event->handle->method->id == LM_METHOD_HEALTH_WATCH) watch(room, stream, event);
-    else reflect(room, stream, event);
+    if (event->handle->method->id == LM_METHOD_HEALTH_WATCH)
+        watch(room, stream, event);
+    else
+        reflect(room, stream, event);
 }
 
 void lm_frontend_stream_half_closed(lm_frontend_clients_t *room, lm_frontend_handle_t *handle)
 {
     lm_frontend_stream_t *stream = handle->owner;
     /* A watcher has nothing more to ask and goes on listening. */
-    if (handle->method->id != LM_METHOD_HEALTH_WATCH) end_stream(room, stream, LM_RC_OK);
-    else if (!stream->watching) end_stream(room, stream, LM_RC_MALFORMED);
+    if (handle->method->id != LM_METHOD_HEALTH_WATCH)
+        end_stream(room, stream, LM_RC_OK);
+    else if (!stream->watching)
+        end_stream(room, stream, LM_RC_MALFORMED);
 }
 
 void lm_frontend_stream_over(lm_frontend_clients_t *room, lm_frontend_handle_t *handle)

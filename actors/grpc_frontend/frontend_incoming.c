@@ -14,8 +14,10 @@ static void end(lm_frontend_peers_t *room, lm_frontend_incoming_t *incoming, lm_
     incoming->peer = NULL;
     if (incoming->finished) return;
     incoming->finished = true;
-    if (why == LM_RC_OK) lm_frontend_peers_finish(room, incoming->handle, lm_bytes(NULL, 0));
-    else lm_frontend_peers_fail(room, incoming->handle, &(lm_frontend_error_t){.code = why});
+    if (why == LM_RC_OK)
+        lm_frontend_peers_finish(room, incoming->handle, lm_bytes(NULL, 0));
+    else
+        lm_frontend_peers_fail(room, incoming->handle, &(lm_frontend_error_t){.code = why});
 }
 
 void lm_frontend_incoming_opened(lm_frontend_peers_t *room, lm_frontend_handle_t *handle)
@@ -29,8 +31,7 @@ void lm_frontend_incoming_opened(lm_frontend_peers_t *room, lm_frontend_handle_t
 }
 
 /* At most once a second: strangers must not fill the log. */
-static void warn_refused(lm_frontend_peers_t *room, const lm_peer_link_hello_t *hello,
-                         lm_rc_t code)
+static void warn_refused(lm_frontend_peers_t *room, const lm_peer_link_hello_t *hello, lm_rc_t code)
 {
     if (room->warned_at_us && room->now_us - room->warned_at_us < WARN_EVERY_US) return;
     room->warned_at_us = room->now_us;
@@ -90,18 +91,18 @@ void lm_frontend_incoming_received(lm_frontend_peers_t *room, lm_frontend_event_
         code = lm_wire_decode(&lm_peer_link_request_type, lm_frontend_event_payload(event),
                               room->scratch, &decoded, NULL);
     lm_peer_link_request_t *request = decoded;
-    bool is_hello =
-        code == LM_RC_OK && request->body_case == LM_PEER_LINK_REQUEST_BODY_HELLO;
-    bool is_frame =
-        code == LM_RC_OK && request->body_case == LM_PEER_LINK_REQUEST_BODY_FRAME;
+    bool is_hello = code == LM_RC_OK && request->body_case == LM_PEER_LINK_REQUEST_BODY_HELLO;
+    bool is_frame = code == LM_RC_OK && request->body_case == LM_PEER_LINK_REQUEST_BODY_FRAME;
     if (is_hello && !incoming->peer) {
         accept_hello(room, incoming, request->hello);
     } else if (is_frame && incoming->peer) {
         hand_on(room, incoming, request->frame);
     } else {
         /* Nothing readable, a frame before the hello, or a second hello. */
-        if (code == LM_RC_TOO_LARGE) room->oversized++;
-        else room->undecodable++;
+        if (code == LM_RC_TOO_LARGE)
+            room->oversized++;
+        else
+            room->undecodable++;
         end(room, incoming, code == LM_RC_TOO_LARGE ? code : LM_RC_MALFORMED);
     }
 }

@@ -101,8 +101,8 @@ static void send_hello(lm_frontend_peers_t *room, lm_frontend_peer_t *peer)
 
 static void open_link(lm_frontend_peers_t *room, lm_frontend_peer_t *peer)
 {
-    lm_frontend_target_t target = lm_frontend_config_target(
-        LM_CHANNEL_FRESH, peer->config->host, peer->config->grpc_port);
+    lm_frontend_target_t target =
+        lm_frontend_config_target(LM_CHANNEL_FRESH, peer->config->host, peer->config->grpc_port);
     peer->handle = room->driver->ops->open(room->driver, &target, LM_METHOD_LINK, peer);
     set_state(room, peer, LM_LINK_OPENING);
     peer->opened++;
@@ -219,9 +219,10 @@ void lm_frontend_link_on_send(void *self, const lm_message_t *message, lm_outbox
         lm_peer_link_request_t request = {.body_case = LM_PEER_LINK_REQUEST_BODY_FRAME,
                                           .frame = send->frame};
         lm_bytes_t bytes = lm_wire_encode(&lm_peer_link_request_type, &request, room->scratch);
-        sent = room->driver->ops->send(room->driver, peer->handle, bytes,
-                                       LM_LINK_QUEUE_BYTES_MAX);
+        sent = room->driver->ops->send(room->driver, peer->handle, bytes, LM_LINK_QUEUE_BYTES_MAX);
     }
-    if (sent) peer->frames_out++;
-    else peer->dropped++;
+    if (sent)
+        peer->frames_out++;
+    else
+        peer->dropped++;
 }

@@ -1,8 +1,8 @@
-/* Process host of the frontend: the peers room in the main thread, the clients room in a second one,
- * gRPC in a third.
+/* Process host of the frontend: the peers room in the main thread, the clients room in a second
+ * one, gRPC in a third.
  *
- * Whichever room ends first takes the other one along: it is told by an event, or by the driver that
- * everything is closed. */
+ * Whichever room ends first takes the other one along: it is told by an event, or by the driver
+ * that everything is closed. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "act_host.h"
+#include "act_inlet.h"
 #include "base_check.h"
 #include "base_log.h"
 #include "frontend_clients.h"
@@ -71,6 +72,14 @@ static lm_exit_t run_both(hosts_t *hosts)
     return peers_exit != LM_EXIT_OK ? peers_exit : hosts->clients_exit;
 }
 
+/* What a room that has ended did not take any more. */
+static void free_left(lm_host_t *host)
+{
+    void **events;
+    size_t n = lm_inlet_take(lm_host_inlet(host), &events);
+    for (size_t i = 0; i < n; i++) lm_frontend_event_free(events[i]);
+}
+
 int main(int argc, char **argv)
 {
     lm_process_t process;
@@ -90,6 +99,8 @@ int main(int argc, char **argv)
     lm_frontend_peers_set_driver(peers, driver);
     code = run_both(&hosts);
     lm_frontend_driver_destroy(&driver);
+    free_left(hosts.clients);
+    free_left(hosts.peers);
     lm_host_destroy(&hosts.clients);
     lm_host_destroy(&hosts.peers);
     lm_frontend_clients_destroy(&clients);

@@ -36,9 +36,9 @@ typedef struct {
     const char *path;    /* "/package.Service/Method" */
     const char *service; /* full name, for metrics, health and reflection */
     const char *name;
-    bool stream;         /* messages may come and go at any time; otherwise one in, one out */
-    bool region_port;    /* served on the region port only; otherwise on the gRPC port only */
-    bool admitted;       /* counts against the bound for client calls, and may be refused by it */
+    bool stream;      /* messages may come and go at any time; otherwise one in, one out */
+    bool region_port; /* served on the region port only; otherwise on the gRPC port only */
+    bool admitted;    /* counts against the bound for client calls, and may be refused by it */
     lm_participant_t room;
     const lm_wire_type_t *request;
     const char *type; /* as metrics name it: unary, server_stream, bidi_stream */

@@ -105,7 +105,8 @@ static void on_call_failed(void *self, lm_message_number_t number, uint64_t corr
     if (number == LM_MSG_REGION_HELLO_IN) lm_frontend_region_failed(room, correlation, why);
 }
 
-/* ---- the driver's events ---------------------------------------------------------------------- */
+/* ---- the driver's events ----------------------------------------------------------------------
+ */
 
 static void on_listening(lm_frontend_peers_t *room, lm_frontend_event_t *event)
 {
@@ -135,8 +136,10 @@ static void on_opened(lm_frontend_peers_t *room, lm_frontend_event_t *event)
 
 static void on_received(lm_frontend_peers_t *room, lm_frontend_event_t *event)
 {
-    if (event->handle->incoming) lm_frontend_incoming_received(room, event);
-    else lm_frontend_link_received(room, event);
+    if (event->handle->incoming)
+        lm_frontend_incoming_received(room, event);
+    else
+        lm_frontend_link_received(room, event);
 }
 
 static void on_half_closed(lm_frontend_peers_t *room, lm_frontend_event_t *event)
@@ -146,15 +149,20 @@ static void on_half_closed(lm_frontend_peers_t *room, lm_frontend_event_t *event
 
 static void on_over(lm_frontend_peers_t *room, lm_frontend_event_t *event)
 {
-    if (event->handle->method->stream) lm_frontend_incoming_over(room, event->handle);
-    else lm_frontend_region_over(room, event->handle);
+    if (event->handle->method->stream)
+        lm_frontend_incoming_over(room, event->handle);
+    else
+        lm_frontend_region_over(room, event->handle);
 }
 
 static void on_answered(lm_frontend_peers_t *room, lm_frontend_event_t *event)
 {
-    if (event->handle == room->check) lm_frontend_watchdog_answered(room, event);
-    else if (event->handle->method->stream) lm_frontend_link_over(room, event);
-    else lm_frontend_region_answered(room, event);
+    if (event->handle == room->check)
+        lm_frontend_watchdog_answered(room, event);
+    else if (event->handle->method->stream)
+        lm_frontend_link_over(room, event);
+    else
+        lm_frontend_region_answered(room, event);
 }
 
 static void on_closed(lm_frontend_peers_t *room, lm_frontend_event_t *event)
@@ -193,11 +201,9 @@ static void report_links(lm_frontend_peers_t *room, lm_frontend_report_t *all)
         const lm_frontend_peer_t *peer = &room->peers[i];
         lm_bytes_t name = peer->config->name;
         lm_frontend_report_add(all, "lockmgr_peer_link_up", "Whether the link to a peer is up.",
-                               LM_BUS_METRIC_KIND_GAUGE, "peer", name,
-                               peer->state == LM_LINK_UP);
+                               LM_BUS_METRIC_KIND_GAUGE, "peer", name, peer->state == LM_LINK_UP);
         lm_frontend_report_add(all, "lockmgr_peer_frames_sent_total", "Frames sent to a peer.",
-                               LM_BUS_METRIC_KIND_COUNTER, "peer", name,
-                               (double)peer->frames_out);
+                               LM_BUS_METRIC_KIND_COUNTER, "peer", name, (double)peer->frames_out);
         lm_frontend_report_add(all, "lockmgr_peer_frames_received_total",
                                "Frames received from a peer.", LM_BUS_METRIC_KIND_COUNTER, "peer",
                                name, (double)peer->frames_in);
@@ -216,17 +222,17 @@ static void report(lm_frontend_peers_t *room)
         const char *reason;
         uint64_t value;
     } refused[] = {
-        {"undecodable", room->undecodable},     {"oversized", room->oversized},
-        {"unknown_peer", room->unknown_peers},  {"wrong_cluster", room->wrong_cluster},
-        {"wrong_region", room->wrong_region},   {"replaced", room->replaced},
+        {"undecodable", room->undecodable},    {"oversized", room->oversized},
+        {"unknown_peer", room->unknown_peers}, {"wrong_cluster", room->wrong_cluster},
+        {"wrong_region", room->wrong_region},  {"replaced", room->replaced},
     };
     lm_frontend_report_t *all = lm_arena_alloc(room->scratch, sizeof *all);
     all->arena = room->scratch;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         lm_frontend_report_add(all, "lockmgr_peer_links_refused_total",
                                "Links and messages of peers that were refused.",
-                               LM_BUS_METRIC_KIND_COUNTER, "reason",
-                               lm_bytes_of(refused[i].reason), (double)refused[i].value);
+                               LM_BUS_METRIC_KIND_COUNTER, "reason", lm_bytes_of(refused[i].reason),
+                               (double)refused[i].value);
     report_links(room, all);
     lm_frontend_report_figures(all, &room->figures, LM_PEERS);
     lm_frontend_report_runtime(all, room->out, LM_PEERS);
@@ -265,8 +271,7 @@ static void on_stop(void *self, uint64_t now_us, uint64_t grace_us, lm_outbox_t 
     room->stopping = true;
     lm_frontend_incoming_end_all(room, LM_RC_DRAINING);
     for (size_t i = 0; i < room->n_peers; i++)
-        if (room->peers[i].handle)
-            room->driver->ops->cancel(room->driver, room->peers[i].handle);
+        if (room->peers[i].handle) room->driver->ops->cancel(room->driver, room->peers[i].handle);
     room->driver->ops->shut(room->driver, grace_us / 4);
 }
 

@@ -71,8 +71,8 @@ struct lm_frontend_peers {
     lm_outbox_t *out; /* of the turn */
     uint64_t now_us;
 
-    const lm_bus_node_config_t *config;       /* NULL until START */
-    const lm_bus_raft_identity_t *identity;   /* NULL until raft has told it */
+    const lm_bus_node_config_t *config;     /* NULL until START */
+    const lm_bus_raft_identity_t *identity; /* NULL until raft has told it */
     bool listening, stopping;
     uint64_t tick_at_us, report_at_us, warned_at_us;
 
@@ -90,7 +90,8 @@ struct lm_frontend_peers {
     uint64_t undecodable, oversized, unknown_peers, wrong_cluster, wrong_region, replaced;
 };
 
-/* ---- frontend_peers.c --------------------------------------------------------------------------- */
+/* ---- frontend_peers.c ---------------------------------------------------------------------------
+ */
 
 void lm_frontend_peers_fail(lm_frontend_peers_t *room, lm_frontend_handle_t *handle,
                             const lm_frontend_error_t *error);
@@ -98,7 +99,8 @@ void lm_frontend_peers_finish(lm_frontend_peers_t *room, lm_frontend_handle_t *h
                               lm_bytes_t message);
 lm_frontend_peer_t *lm_frontend_peers_find(lm_frontend_peers_t *room, lm_bytes_t name);
 
-/* ---- frontend_link.c: the links to the peers ------------------------------------------------------ */
+/* ---- frontend_link.c: the links to the peers
+ * ------------------------------------------------------ */
 
 void lm_frontend_link_on_send(void *room, const lm_message_t *message, lm_outbox_t *out);
 void lm_frontend_link_received(lm_frontend_peers_t *room, lm_frontend_event_t *event);
@@ -112,7 +114,8 @@ lm_peer_link_hello_t lm_frontend_link_self(const lm_frontend_peers_t *room, lm_b
 /** Checks the hello of a node; LM_RC_OK, or why it is not to be spoken with. Counts refusals. */
 lm_rc_t lm_frontend_link_check(lm_frontend_peers_t *room, const lm_peer_link_hello_t *hello);
 
-/* ---- frontend_incoming.c: the links from the peers ------------------------------------------------- */
+/* ---- frontend_incoming.c: the links from the peers
+ * ------------------------------------------------- */
 
 void lm_frontend_incoming_opened(lm_frontend_peers_t *room, lm_frontend_handle_t *handle);
 void lm_frontend_incoming_received(lm_frontend_peers_t *room, lm_frontend_event_t *event);
@@ -124,7 +127,8 @@ void lm_frontend_incoming_tick(lm_frontend_peers_t *room);
 void lm_frontend_incoming_recheck(lm_frontend_peers_t *room);
 void lm_frontend_incoming_end_all(lm_frontend_peers_t *room, lm_rc_t why);
 
-/* ---- frontend_region.c: hellos between regions -------------------------------------------------------- */
+/* ---- frontend_region.c: hellos between regions
+ * -------------------------------------------------------- */
 
 void lm_frontend_region_on_out(void *room, const lm_message_t *message, lm_outbox_t *out);
 void lm_frontend_region_answered(lm_frontend_peers_t *room, lm_frontend_event_t *event);
@@ -134,7 +138,8 @@ void lm_frontend_region_on_answer(void *room, const lm_message_t *message, lm_ou
 void lm_frontend_region_failed(lm_frontend_peers_t *room, uint64_t correlation, lm_rc_t why);
 void lm_frontend_region_over(lm_frontend_peers_t *room, lm_frontend_handle_t *handle);
 
-/* ---- frontend_watchdog.c ----------------------------------------------------------------------------- */
+/* ---- frontend_watchdog.c
+ * ----------------------------------------------------------------------------- */
 
 /** Calls the own listener when it is time; late_us is how late this tick is. */
 void lm_frontend_watchdog_tick(lm_frontend_peers_t *room, uint64_t late_us);

@@ -62,7 +62,8 @@ static const lm_reflected_symbol_t *find_symbol(lm_bytes_t name)
 static void on_symbol(const request_t *request, response_t *response, lm_arena_t *arena)
 {
     const lm_reflected_symbol_t *symbol = find_symbol(request->file_containing_symbol);
-    if (symbol) give_file(response, &lm_reflected_files[symbol->file], arena);
+    if (symbol)
+        give_file(response, &lm_reflected_files[symbol->file], arena);
     else
         fail(response, GRPC_NOT_FOUND,
              lm_arena_print(arena, "there is no symbol %.*s",
@@ -90,8 +91,7 @@ static void on_extension(const request_t *request, response_t *response, lm_aren
     fail(response, GRPC_NOT_FOUND, lm_bytes_of("there are no extensions"), arena);
 }
 
-static void on_extension_numbers(const request_t *request, response_t *response,
-                                 lm_arena_t *arena)
+static void on_extension_numbers(const request_t *request, response_t *response, lm_arena_t *arena)
 {
     if (!find_symbol(request->all_extension_numbers_of_type)) {
         on_extension(request, response, arena);

@@ -58,8 +58,8 @@ void lm_frontend_region_on_out(void *self, const lm_message_t *message, lm_outbo
         lm_frontend_config_target(LM_CHANNEL_REGION, wanted->host, wanted->port);
     lm_frontend_hello_t *hello = lm_alloc(sizeof *hello);
     snprintf(hello->region, sizeof hello->region, "%.*s", LM_BYTES_ARG(wanted->region));
-    hello->handle = room->driver->ops->call(room->driver, &target, LM_METHOD_REGION_HELLO,
-                                            payload, room->now_us + HELLO_WITHIN_US, hello);
+    hello->handle = room->driver->ops->call(room->driver, &target, LM_METHOD_REGION_HELLO, payload,
+                                            room->now_us + HELLO_WITHIN_US, hello);
     DL_APPEND(room->hellos, hello);
 }
 
@@ -68,9 +68,8 @@ static const lm_region_region_identity_t *read_identity(lm_frontend_peers_t *roo
 {
     if (event->status != 0) return NULL;
     void *response;
-    lm_rc_t code =
-        lm_wire_decode(&lm_region_hello_response_type, lm_frontend_event_payload(event),
-                       room->scratch, &response, NULL);
+    lm_rc_t code = lm_wire_decode(&lm_region_hello_response_type, lm_frontend_event_payload(event),
+                                  room->scratch, &response, NULL);
     return code == LM_RC_OK ? ((lm_region_hello_response_t *)response)->from : NULL;
 }
 
@@ -104,9 +103,8 @@ static const lm_region_region_identity_t *read_request(lm_frontend_peers_t *room
 {
     void *request;
     bool readable = !event->missing && !event->oversized &&
-                    lm_wire_decode(&lm_region_hello_request_type,
-                                   lm_frontend_event_payload(event), room->scratch, &request,
-                                   NULL) == LM_RC_OK;
+                    lm_wire_decode(&lm_region_hello_request_type, lm_frontend_event_payload(event),
+                                   room->scratch, &request, NULL) == LM_RC_OK;
     return readable ? ((lm_region_hello_request_t *)request)->from : NULL;
 }
 
@@ -156,9 +154,8 @@ void lm_frontend_region_on_answer(void *self, const lm_message_t *message, lm_ou
     }
     lm_region_region_identity_t identity = to_wire(answer->self);
     lm_region_hello_response_t response = {.from = &identity};
-    lm_frontend_peers_finish(room, handle,
-                             lm_wire_encode(&lm_region_hello_response_type, &response,
-                                            room->scratch));
+    lm_frontend_peers_finish(
+        room, handle, lm_wire_encode(&lm_region_hello_response_type, &response, room->scratch));
 }
 
 void lm_frontend_region_failed(lm_frontend_peers_t *room, uint64_t correlation, lm_rc_t why)

@@ -3,11 +3,10 @@
  * For each method one request for its next call is always open; another one takes the calls of
  * methods that do not exist. Reflection, health and clients share the gRPC port with the peers, but
  * not their limits: what is too large for a client is found when its bytes are here. */
+#include <grpc/grpc_security.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <grpc/grpc_security.h>
 
 #include "act_host.h"
 #include "base_check.h"
@@ -41,9 +40,9 @@ static void ask(asker_t *asker)
             &asker->tag);
     } else {
         grpc_call_details_init(&asker->details);
-        error = grpc_server_request_call(asker->server->grpc, &asker->call, &asker->details,
-                                         &asker->metadata, driver->queue, driver->queue,
-                                         &asker->tag);
+        error =
+            grpc_server_request_call(asker->server->grpc, &asker->call, &asker->details,
+                                     &asker->metadata, driver->queue, driver->queue, &asker->tag);
     }
     LM_CHECK(error == GRPC_CALL_OK, "request for calls refused: %s",
              grpc_call_error_to_string(error));
@@ -71,9 +70,8 @@ static void refuse(lm_exchange_t *exchange, const lm_frontend_finish_t *how)
 
 static bool is_too_much(lm_driver_t *driver, const lm_frontend_method_t *method)
 {
-    return method->admitted &&
-           (atomic_load(&driver->client_calls) >= LM_CLIENT_CALLS_MAX ||
-            atomic_load(&driver->client_backlog) >= LM_CLIENT_BACKLOG_MAX);
+    return method->admitted && (atomic_load(&driver->client_calls) >= LM_CLIENT_CALLS_MAX ||
+                                atomic_load(&driver->client_backlog) >= LM_CLIENT_BACKLOG_MAX);
 }
 
 static void take_call(asker_t *asker)
@@ -83,11 +81,10 @@ static void take_call(asker_t *asker)
     lm_exchange_t *exchange = lm_exchange_new(driver, method, asker->call, true);
     if (is_too_much(driver, method)) {
         atomic_fetch_add(&driver->overloaded, 1);
-        refuse(exchange, &(lm_frontend_finish_t){
-                             .status = lm_rc_grpc_status(LM_RC_OVERLOADED),
-                             .text = lm_rc_text(LM_RC_OVERLOADED),
-                             .details = driver->overloaded_details,
-                             .pushback_ms = LM_PUSHBACK_MS});
+        refuse(exchange, &(lm_frontend_finish_t){.status = lm_rc_grpc_status(LM_RC_OVERLOADED),
+                                                 .text = lm_rc_text(LM_RC_OVERLOADED),
+                                                 .details = driver->overloaded_details,
+                                                 .pushback_ms = LM_PUSHBACK_MS});
         return;
     }
     if (method->admitted) atomic_fetch_add(&driver->client_calls, 1);
@@ -125,8 +122,10 @@ static void on_asked(lm_tag_t *tag, bool ok)
     asker->payload = NULL;
     grpc_metadata_array_destroy(&asker->metadata);
     if (!asker->method) grpc_call_details_destroy(&asker->details);
-    if (ok) ask(asker);
-    else free(asker); /* the server is shutting down */
+    if (ok)
+        ask(asker);
+    else
+        free(asker); /* the server is shutting down */
 }
 
 static asker_t *new_asker(lm_server_t *server, const lm_frontend_method_t *method)
@@ -142,8 +141,8 @@ static asker_t *new_asker(lm_server_t *server, const lm_frontend_method_t *metho
 
 static grpc_arg integer(const char *key, int value)
 {
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key,
-                      .value.integer = value};
+    return (grpc_arg){
+        .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
 }
 
 static grpc_server *make_server(const lm_frontend_listen_t *how)
@@ -163,7 +162,8 @@ static grpc_server *make_server(const lm_frontend_listen_t *how)
         integer(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 9000),
         /* Identity only: a small compressed message could grow without bound in memory. */
         integer(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
-        {.type = GRPC_ARG_POINTER, .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+        {.type = GRPC_ARG_POINTER,
+         .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
          .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
     };
     grpc_channel_args args = {sizeof list / sizeof *list, list};
@@ -243,8 +243,10 @@ const char *lm_server_open_all(lm_driver_t *driver, char *text, size_t size)
     }
     for (int i = 0; i < 2 && !why; i++) grpc_server_start(driver->servers[i].grpc);
     for (size_t i = 0; i < n; i++) {
-        if (why) free(askers[i]);
-        else ask(askers[i]);
+        if (why)
+            free(askers[i]);
+        else
+            ask(askers[i]);
     }
     return why;
 }

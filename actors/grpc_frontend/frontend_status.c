@@ -54,8 +54,7 @@ static void answer_alone(lm_frontend_call_t *call)
     for (size_t i = 0; i < config->n_peers; i++) {
         members[i] = (lm_api_member_t){
             .name = config->peers[i].name,
-            .address = lm_arena_print(room->scratch, "%.*s:%u",
-                                      LM_BYTES_ARG(config->peers[i].host),
+            .address = lm_arena_print(room->scratch, "%.*s:%u", LM_BYTES_ARG(config->peers[i].host),
                                       config->peers[i].grpc_port)};
     }
     lm_api_get_status_response_t response = {
@@ -68,9 +67,9 @@ static void answer_alone(lm_frontend_call_t *call)
         .ttl_min_ms = config->lock_min_timeout_ms,
         .ttl_max_ms = config->lock_max_timeout_ms,
         .problem = lm_bytes_of("the lock actor of this node is away")};
-    lm_frontend_clients_finish(room, call->handle,
-                               lm_wire_encode(&lm_api_get_status_response_type, &response,
-                                              room->scratch));
+    lm_frontend_clients_finish(
+        room, call->handle,
+        lm_wire_encode(&lm_api_get_status_response_type, &response, room->scratch));
 }
 
 /* ---- what the answer tells the room ---------------------------------------------------------- */
@@ -135,9 +134,9 @@ void lm_frontend_status_on_answer(void *self, const lm_message_t *message, lm_ou
     if (!call) return;
     call->attempt = NULL;
     end(call);
-    lm_frontend_clients_finish(room, call->handle,
-                               lm_wire_encode(&lm_api_get_status_response_type, message->body,
-                                              room->scratch));
+    lm_frontend_clients_finish(
+        room, call->handle,
+        lm_wire_encode(&lm_api_get_status_response_type, message->body, room->scratch));
 }
 
 void lm_frontend_status_failed(lm_frontend_clients_t *room, lm_frontend_attempt_t *attempt,

@@ -1,6 +1,6 @@
 /* The frontend calls itself through its own listener, on a connection made for it: a listener that
- * once ran out of descriptors may accept nobody any more without a sign of it. Two failures in a row
- * end the actor, and its successor has a new listener. */
+ * once ran out of descriptors may accept nobody any more without a sign of it. Two failures in a
+ * row end the actor, and its successor has a new listener. */
 #include <string.h>
 
 #include "base_log.h"

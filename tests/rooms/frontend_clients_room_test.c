@@ -1,4 +1,5 @@
-/* The clients room against a driver without gRPC: what is refused, who is asked, who is answered. */
+/* The clients room against a driver without gRPC: what is refused, who is asked, who is answered.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -75,8 +76,7 @@ static void tell_status(int32_t role, const char *leader)
     }
     cr_assert(query);
     lm_api_response_header_t header = {.cluster_id = b("cluster")};
-    lm_api_get_status_response_t status = {
-        .header = &header, .role = role, .leader = b(leader)};
+    lm_api_get_status_response_t status = {.header = &header, .role = role, .leader = b(leader)};
     lm_test_reply(host, LM_LOCK, LM_MSG_STATUS_ANSWER, query->correlation, &status);
     cr_assert_eq(lm_test_refused(host), LM_RC_OK);
 }
@@ -257,7 +257,8 @@ Test(frontend_clients_room, errors_of_lock_carry_status_reason_and_field)
     cr_assert(!fake_has_retry_info(driver, call));
 }
 
-/* ---- what is refused -------------------------------------------------------------------------- */
+/* ---- what is refused --------------------------------------------------------------------------
+ */
 
 static void expect_field(lm_frontend_method_id_t method, const void *request, const char *field)
 {
@@ -276,11 +277,11 @@ static void expect_field(lm_frontend_method_id_t method, const void *request, co
     cr_assert(call->dropped);
 }
 
-#define ACQUIRE_WITH(member, value, field)                          \
-    do {                                                            \
-        lm_api_acquire_request_t changed = good_acquire();          \
-        changed.member = (value);                                   \
-        expect_field(LM_METHOD_ACQUIRE, &changed, field);           \
+#define ACQUIRE_WITH(member, value, field)                 \
+    do {                                                   \
+        lm_api_acquire_request_t changed = good_acquire(); \
+        changed.member = (value);                          \
+        expect_field(LM_METHOD_ACQUIRE, &changed, field);  \
     } while (0)
 
 Test(frontend_clients_room, acquire_fields_at_their_limits_and_beyond)
@@ -380,7 +381,8 @@ Test(frontend_clients_room, overload_of_lock_is_told_with_a_time_to_come_again)
     cr_assert(call->pushback_ms > 0);
 }
 
-/* ---- passing on ------------------------------------------------------------------------------- */
+/* ---- passing on -------------------------------------------------------------------------------
+ */
 
 Test(frontend_clients_room, s13_a_call_is_passed_on_to_the_leader_with_less_time)
 {
@@ -431,8 +433,8 @@ Test(frontend_clients_room, s12a_all_attempts_carry_the_first_stamp_and_the_same
 Test(frontend_clients_room, s13_what_was_passed_on_to_this_node_is_never_passed_on_again)
 {
     lm_api_acquire_request_t acquire_request = good_acquire();
-    lm_peer_call_context_t context = {.forwarded = true, .stamped = true, .stamp = 5,
-                                      .remaining_ms = 400};
+    lm_peer_call_context_t context = {
+        .forwarded = true, .stamped = true, .stamp = 5, .remaining_ms = 400};
     lm_peer_lock_call_t body = {.context = &context,
                                 .request_case = LM_PEER_LOCK_CALL_REQUEST_ACQUIRE,
                                 .acquire = &acquire_request};
@@ -458,9 +460,8 @@ static fake_handle_t *forward_from(const char *from, const char *cluster)
 {
     lm_api_get_request_t get = {.name = b("a")};
     lm_peer_call_context_t context = {.forwarded = true, .remaining_ms = 400};
-    lm_peer_lock_call_t body = {.context = &context,
-                                .request_case = LM_PEER_LOCK_CALL_REQUEST_GET,
-                                .get = &get};
+    lm_peer_lock_call_t body = {
+        .context = &context, .request_case = LM_PEER_LOCK_CALL_REQUEST_GET, .get = &get};
     lm_peer_forward_request_t request = {.cluster_id = b(cluster), .from = b(from), .call = &body};
     return fake_call(driver, host, LM_METHOD_FORWARD, &request, in_ms(500));
 }
@@ -547,7 +548,8 @@ Test(frontend_clients_room, without_an_open_connection_nothing_was_sent)
     cr_assert_str_eq(fake_reason(driver, call), "NO_LEADER");
 }
 
-/* ---- nobody leads ----------------------------------------------------------------------------- */
+/* ---- nobody leads -----------------------------------------------------------------------------
+ */
 
 static void without_leader(fake_handle_t *call, uint64_t deadline_us)
 {
@@ -647,7 +649,8 @@ Test(frontend_clients_room, a_lock_that_never_answers_leaves_a_change_in_doubt)
     (void)asked;
 }
 
-/* ---- callers that go -------------------------------------------------------------------------- */
+/* ---- callers that go --------------------------------------------------------------------------
+ */
 
 Test(frontend_clients_room, s10_a_client_that_goes_leaves_the_own_lock)
 {
@@ -708,7 +711,8 @@ Test(frontend_clients_room, calls_in_flight_are_asked_again_when_lock_is_replace
     cr_assert_eq(call->status, OK);
 }
 
-/* ---- GetStatus, health, reflection ------------------------------------------------------------- */
+/* ---- GetStatus, health, reflection -------------------------------------------------------------
+ */
 
 Test(frontend_clients_room, status_is_what_lock_says)
 {
@@ -806,7 +810,8 @@ Test(frontend_clients_room, watchers_hear_the_state_and_every_change)
     cr_assert(watch->dropped);
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------
+ */
 
 Test(frontend_clients_room, stop_answers_every_call_and_then_ends)
 {
@@ -841,8 +846,8 @@ Test(frontend_clients_room, the_report_counts_calls_by_method_and_status)
     size_t n_started = 0, n_handled = 0;
     for (size_t i = 0; i < report->n_metrics; i++) {
         const lm_bus_metric_t *metric = &report->metrics[i];
-        n_started += lm_bytes_equal(metric->name, b("grpc_server_started_total")) &&
-                     metric->value > 0;
+        n_started +=
+            lm_bytes_equal(metric->name, b("grpc_server_started_total")) && metric->value > 0;
         n_handled += lm_bytes_equal(metric->name, b("grpc_server_handled_total")) &&
                      lm_bytes_equal(metric->labels[3].value, b("InvalidArgument"));
     }

@@ -185,8 +185,7 @@ static lm_frontend_event_t *event_with(lm_frontend_event_kind_t kind, fake_handl
 }
 
 fake_handle_t *fake_call(fake_driver_t *driver, lm_test_host_t *host,
-                         lm_frontend_method_id_t method, const void *request,
-                         uint64_t deadline_us)
+                         lm_frontend_method_id_t method, const void *request, uint64_t deadline_us)
 {
     fake_handle_t *handle = fake_incoming(driver, method);
     lm_bytes_t payload = lm_bytes(NULL, 0);
@@ -256,8 +255,8 @@ static const void *detail(fake_driver_t *driver, const fake_handle_t *handle,
 {
     const lm_rpc_status_t *status = fake_decode(driver, &lm_rpc_status_type, handle->details);
     for (size_t i = 0; i < status->n_details; i++) {
-        lm_bytes_t url = lm_arena_print(driver->arena, "type.googleapis.com/%s",
-                                        lm_wire_name(type));
+        lm_bytes_t url =
+            lm_arena_print(driver->arena, "type.googleapis.com/%s", lm_wire_name(type));
         if (lm_bytes_equal(status->details[i].type_url, url))
             return fake_decode(driver, type, status->details[i].value);
     }

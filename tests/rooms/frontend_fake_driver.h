@@ -45,8 +45,7 @@ size_t fake_count(fake_driver_t *driver, lm_frontend_method_id_t method);
 
 /** A unary call comes in with a message of that type; NULL: an empty one. */
 fake_handle_t *fake_call(fake_driver_t *driver, lm_test_host_t *host,
-                         lm_frontend_method_id_t method, const void *request,
-                         uint64_t deadline_us);
+                         lm_frontend_method_id_t method, const void *request, uint64_t deadline_us);
 /** A stream is opened. */
 fake_handle_t *fake_open(fake_driver_t *driver, lm_test_host_t *host,
                          lm_frontend_method_id_t method);

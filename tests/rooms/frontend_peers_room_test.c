@@ -71,8 +71,7 @@ static void say(fake_handle_t *stream, lm_peer_link_hello_t hello)
 
 static void say_frame(fake_handle_t *stream, lm_bytes_t frame)
 {
-    lm_peer_link_request_t request = {.body_case = LM_PEER_LINK_REQUEST_BODY_FRAME,
-                                      .frame = frame};
+    lm_peer_link_request_t request = {.body_case = LM_PEER_LINK_REQUEST_BODY_FRAME, .frame = frame};
     fake_receive(driver, host, stream, &lm_peer_link_request_type, &request);
 }
 
@@ -91,7 +90,8 @@ static const lm_bus_peer_receive_t *received(void)
     return sent ? sent->body : NULL;
 }
 
-/* ---- links from peers ------------------------------------------------------------------------- */
+/* ---- links from peers -------------------------------------------------------------------------
+ */
 
 Test(frontend_peers_room, hello_is_answered_and_frames_are_handed_on_in_order)
 {
@@ -211,8 +211,8 @@ Test(frontend_peers_room, frames_before_the_hello_and_garbage_end_a_link)
 Test(frontend_peers_room, frames_at_the_limit_pass_and_beyond_it_end_the_link)
 {
     fake_handle_t *stream = linked();
-    lm_bytes_t frame = lm_bytes(lm_arena_alloc(driver->arena, LM_FRAME_BYTES_MAX + 1),
-                                LM_FRAME_BYTES_MAX);
+    lm_bytes_t frame =
+        lm_bytes(lm_arena_alloc(driver->arena, LM_FRAME_BYTES_MAX + 1), LM_FRAME_BYTES_MAX);
     say_frame(stream, frame);
     cr_assert_eq(received()->frame.size, LM_FRAME_BYTES_MAX);
     frame.size++;
@@ -222,7 +222,8 @@ Test(frontend_peers_room, frames_at_the_limit_pass_and_beyond_it_end_the_link)
     cr_assert_null(received());
 }
 
-/* ---- links to peers --------------------------------------------------------------------------- */
+/* ---- links to peers ---------------------------------------------------------------------------
+ */
 
 static fake_handle_t *own_link(void)
 {
@@ -338,13 +339,16 @@ Test(frontend_peers_room, s20_what_a_peer_does_not_take_is_bounded_and_the_link_
     cr_assert_eq(stream->n_sent, 1);
 }
 
-/* ---- regions ---------------------------------------------------------------------------------- */
+/* ---- regions ----------------------------------------------------------------------------------
+ */
 
 static lm_bus_region_self_t self_of(const char *region)
 {
-    return (lm_bus_region_self_t){
-        .region = b(region), .cluster_id = b("k"), .version = b("1"), .protocol = 1,
-        .node = b("x")};
+    return (lm_bus_region_self_t){.region = b(region),
+                                  .cluster_id = b("k"),
+                                  .version = b("1"),
+                                  .protocol = 1,
+                                  .node = b("x")};
 }
 
 static void hello_out(void)
@@ -432,7 +436,8 @@ Test(frontend_peers_room, a_hello_without_a_gateway_or_a_sender_gets_its_refusal
     cr_assert(call->dropped && !call->finished);
 }
 
-/* ---- the own listener -------------------------------------------------------------------------- */
+/* ---- the own listener --------------------------------------------------------------------------
+ */
 
 static fake_handle_t *check(void)
 {

@@ -1,8 +1,9 @@
 /* Reflection from the tables that are made at build time. */
+#include "frontend_reflection.h"
+
 #include <criterion/criterion.h>
 
 #include "frontend_methods.h"
-#include "frontend_reflection.h"
 #include "wire_reflection.h"
 
 #define ASK(name) LM_REFLECTION_SERVER_REFLECTION_REQUEST_MESSAGE_REQUEST_##name
@@ -60,13 +61,12 @@ Test(frontend_reflection, every_listed_service_and_method_is_found)
         cr_assert_eq(ask_symbol(lm_frontend_services[i])->message_response_case,
                      TOLD(FILE_DESCRIPTOR_RESPONSE), "%s", lm_frontend_services[i]);
     static const char *const symbols[] = {
-        "lockmgr.v1.LockService.Acquire", "lockmgr.v1.AcquireRequest",
+        "lockmgr.v1.LockService.Acquire",    "lockmgr.v1.AcquireRequest",
         "lockmgr.v1.AcquireRequest.wait_ms", "lockmgr.v1.LockMode",
-        "lockmgr.v1.LOCK_MODE_SHARED",
-        "grpc.health.v1.HealthCheckResponse.ServingStatus"};
+        "lockmgr.v1.LOCK_MODE_SHARED",       "grpc.health.v1.HealthCheckResponse.ServingStatus"};
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++)
-        cr_assert_eq(ask_symbol(symbols[i])->message_response_case,
-                     TOLD(FILE_DESCRIPTOR_RESPONSE), "%s", symbols[i]);
+        cr_assert_eq(ask_symbol(symbols[i])->message_response_case, TOLD(FILE_DESCRIPTOR_RESPONSE),
+                     "%s", symbols[i]);
 }
 
 Test(frontend_reflection, a_file_comes_with_all_it_imports_itself_first)
@@ -87,10 +87,12 @@ Test(frontend_reflection, unknown_names_and_empty_questions_are_errors_not_ends)
     expect_error(ask_symbol("nothing.at.all"), 5);
     expect_error(ask_symbol(""), 5);
     expect_error(ask((request_t){.message_request_case = ASK(FILE_BY_FILENAME),
-                                 .file_by_filename = lm_bytes_of("x.proto")}), 5);
+                                 .file_by_filename = lm_bytes_of("x.proto")}),
+                 5);
     lm_reflection_extension_request_t extension = {.extension_number = 1};
     expect_error(ask((request_t){.message_request_case = ASK(FILE_CONTAINING_EXTENSION),
-                                 .file_containing_extension = &extension}), 5);
+                                 .file_containing_extension = &extension}),
+                 5);
     expect_error(ask((request_t){0}), 3);
     const response_t *numbers =
         ask((request_t){.message_request_case = ASK(ALL_EXTENSION_NUMBERS_OF_TYPE),

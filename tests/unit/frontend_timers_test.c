@@ -1,8 +1,8 @@
 /* The heap of times. */
+#include "frontend_timers.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-#include "frontend_timers.h"
 
 enum { N = 500 };
 
