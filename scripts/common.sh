@@ -1,4 +1,5 @@
-# Shared by the scripts; sourced, not run. Needs bash.
+# shellcheck shell=bash disable=SC2034 # what is set here is used by those who source it
+# Shared by the scripts; sourced, not run.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # shared with those who source it
 # The region that scripts/up starts: where it is and how its nodes are started and stopped. Sourced.
 region_dir=${LOCKMGR_UP_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/lockmgr}
 region_run=${LOCKMGR_UP_RUN:-}
