@@ -30,10 +30,12 @@ def now():
 
 
 class Load:
-    """recorder: of tests/checker. addresses: of all nodes. on_error: what to do with a surprise."""
+    """recorder: of tests/checker. addresses: of all nodes. title: sets names and owners of this load
+    apart from those of others in the same region."""
 
-    def __init__(self, addresses, recorder, clients=32, names=200, seed=1):
-        self.recorder, self.names = recorder, ["load/%03d" % n for n in range(names)]
+    def __init__(self, addresses, recorder, title, clients=32, names=200, seed=1):
+        self.recorder, self.title = recorder, title
+        self.names = ["%s/%03d" % (title, n) for n in range(names)]
         self.running = True
         self.grants = []  # (inv, ret) in seconds of CLOCK_MONOTONIC
         self.surprises = []
@@ -78,13 +80,13 @@ class LoadClient(threading.Thread):
     def be_born(self):
         """Under a new name, as a process after a crash."""
         self.lives += 1
-        self.owner = "c%d.%d" % (self.number, self.lives)
+        self.owner = "%s.%d.%d" % (self.load.title, self.number, self.lives)
 
     def run(self):
         try:
             while self.load.running:
                 self.step()
-                time.sleep(self.rng.uniform(0, 0.02))
+                time.sleep(self.rng.uniform(0, 0.01))
         except Exception as error:  # pylint: disable=broad-except
             self.load.surprises.append("client %d: %r" % (self.number, error))
 
@@ -98,9 +100,9 @@ class LoadClient(threading.Thread):
             self.hold_once()
 
     def any_name(self):
-        """Half of all wishes go to a few names, so that there are queues."""
+        """Some wishes go to a few names, so that there are queues."""
         names = self.load.names
-        return self.rng.choice(names[:10] if self.rng.random() < 0.5 else names)
+        return self.rng.choice(names[:10] if self.rng.random() < 0.25 else names)
 
     def next_id(self):
         self.ids += 1
@@ -130,7 +132,7 @@ class LoadClient(threading.Thread):
             self.release(wish, hold)
 
     def use(self, wish, hold):
-        time.sleep(self.rng.uniform(0, 0.03))
+        time.sleep(self.rng.uniform(0, 0.015))
         chance = self.rng.random()
         if chance < 0.5:
             self.renew(wish, hold)

@@ -1,11 +1,13 @@
 """Load from 32 clients on 200 names while whole nodes are killed, and the judgement of the history.
 
 Normally three kills of the leader and three of a follower, with LM_TEST_FULL=1 thirty of each; then
-all nodes at once. LM_HISTORY names a file in which the history is kept.
+all nodes at once. Then the same with single actors that are killed or stopped. LM_HISTORY names a
+folder in which the histories are kept, LM_SEED another course of events.
 """
 
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import time
 from calls import wait_for_answer
 from cluster_case import ClusterCase, main
 from load import Load, look
-from region import FULL, ROOT, wait_for
+from region import ACTORS, FULL, ROOT, wait_for
 
 CHECKER = os.path.join(ROOT, "tests", "checker")
 sys.path.insert(0, CHECKER)
@@ -30,10 +32,12 @@ class Kills(ClusterCase):
     SETTINGS = {"lock": {"min_timeout_ms": 300}}
 
     def setUp(self):
-        self.path = os.environ.get("LM_HISTORY") or os.path.join(self.region.root, "history")
+        title = self.id().rsplit(".", 1)[1].removeprefix("test_")
+        self.path = os.path.join(os.environ.get("LM_HISTORY") or self.region.root, title)
         self.recorder = Recorder(self.path)
         self.rng = random.Random(SEED)
-        self.load = Load([node.address for node in self.region.nodes], self.recorder, seed=SEED)
+        self.load = Load([node.address for node in self.region.nodes], self.recorder, title,
+                         seed=SEED)
 
     def tearDown(self):
         self.load.running = False
@@ -95,17 +99,36 @@ class Kills(ClusterCase):
             time.sleep(self.rng.uniform(0.5, 1.5))
         all_time = self.kill_all()
         time.sleep(2)
-        self.load.stop()
-        self.look_at_everything()
-        index, state_hash = self.region.wait_equal_hashes()
-        print("state hash %s at index %d on all nodes" % (state_hash, index))
-        self.report("leader", leader_times)
-        self.report("follower", follower_times)
+        self.report("leader kill", leader_times)
+        self.report("follower kill", follower_times)
         print("death of all nodes to next grant: %.2f s" % all_time)
         self.judge()
 
+    def test_s15_s23_actors_die_under_load(self):
+        wait_for("load", lambda: len(self.load.grants) > 300, 30)
+        times = {name: [] for name in ACTORS}
+        for turn in range(KILLS * len(ACTORS)):
+            actor = ACTORS[turn % len(ACTORS)]
+            times[actor].append(self.lose_actor(actor, self.rng.random() < 0.3))
+            time.sleep(self.rng.uniform(0.2, 0.8))
+        for actor, seconds in times.items():
+            self.report("loss of %s" % actor, seconds)
+        self.region.wait_serving(30)
+        self.judge()
+
+    def lose_actor(self, actor, is_stopped):
+        """Kills or stops one; returns when the node has a new one and the region grants."""
+        node = self.rng.choice(self.region.nodes)
+        old = node.wait_actors()[actor]
+        self.recorder.event("stop" if is_stopped else "kill", node=node.name, actor=actor)
+        begin = time.monotonic()
+        os.kill(old, signal.SIGSTOP if is_stopped else signal.SIGKILL)
+        wait_for("a new %s of %s" % (actor, node.name),
+                 lambda: node.actor_pids().get(actor) not in (None, old), 15)
+        return self.wait_for_grant(begin, "the loss of %s" % actor)
+
     def report(self, what, times):
-        print("%s kill to next grant, %d times: median %.3f s, max %.3f s"
+        print("%s to next grant, %d times: median %.3f s, max %.3f s"
               % (what, len(times), statistics.median(times), max(times)))
 
     def look_at_everything(self):
@@ -117,6 +140,9 @@ class Kills(ClusterCase):
             self.recorder.end(mark, "ok", op_seq=answer.header.op_seq, **fields)
 
     def judge(self):
+        self.load.stop()
+        self.look_at_everything()
+        print("state hash %s at index %d on all nodes" % self.region.wait_equal_hashes()[::-1])
         self.recorder.close()
         done = subprocess.run([sys.executable, "-B", os.path.join(CHECKER, "history_check.py"),
                                self.path], capture_output=True, text=True, timeout=300)

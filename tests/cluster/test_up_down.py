@@ -56,12 +56,17 @@ class UpDown(ClusterCase):
 
     def up(self, *arguments):
         done = self.script("up", *arguments)
-        logs = "".join("\n---- %s\n%s" % (name, open(os.path.join(self.directory, name, "log"))
-                                         .read()[-3000:])
-                       for name in ("n1", "n2", "n3")
-                       if os.path.exists(os.path.join(self.directory, name, "log")))
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr + logs)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr + self.logs())
         return done.stdout
+
+    def logs(self):
+        text = ""
+        for name in ("n1", "n2", "n3"):
+            path = os.path.join(self.directory, name, "log")
+            if os.path.exists(path):
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    text += "\n---- %s\n%s" % (name, file.read()[-3000:])
+        return text
 
     def supervisors(self):
         return [pid for pid in processes_of(self.directory) if is_alive(pid)]
