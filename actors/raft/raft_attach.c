@@ -64,7 +64,7 @@ void lm_raft_attach_on_attach(void *self, const lm_message_t *message, lm_outbox
     lock->blocked = lock->ready = lock->give_up = false;
     lock->attach_commit = commit;
     lm_info("the lock attaches at %llu%s", (ull_t)body->applied_index,
-            reset ? ", which is not of this log: it begins anew" : "");
+            reset && body->applied_index ? ", which is not of this log: it begins anew" : "");
     lm_bus_attached_t answer = {
         .reset = reset,
         .cluster_id = lm_bytes_of(identity->cluster_id),

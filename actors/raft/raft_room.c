@@ -46,7 +46,6 @@ void lm_raft_room_fail(lm_raft_room_t *room, const lm_raft_fault_t *fault)
 {
     if (room->phase == LM_RAFT_ENDED) return;
     room->phase = LM_RAFT_ENDED;
-    lm_error("%s", fault->words);
     lm_raft_report_settle(room);
     lm_outbox_exit(room->out, fault->code, fault->words);
 }

@@ -1,0 +1,81 @@
+/* A small region of raft rooms in one process: virtual time, a network and disks that fail by seed,
+ * and beside each room a stand-in for its lock actor that keeps a history.
+ *
+ * What it checks all the time, with LM_CHECK:
+ *   - entries come to a lock without gap, never twice, each behind the one it has (S15);
+ *   - one index holds one entry, on every node and for ever;
+ *   - a lock that waits for nothing else proposes only under its own pair, and raft keeps to it (S8);
+ *   - a read index is never below what had been acknowledged before the read began (S22). */
+#ifndef LM_RAFT_CLUSTER_H
+#define LM_RAFT_CLUSTER_H
+
+#include "act_test_host.h"
+#include "raft_fake_disk.h"
+#include "raft_room.h"
+
+#define LM_CLUSTER_MAX 5
+
+typedef struct lm_cluster lm_cluster_t;
+
+typedef struct {
+    uint32_t nodes;
+    uint64_t seed;
+    uint32_t loss_percent;
+    uint32_t latency_us_max;
+    uint32_t disk_us_max;
+} lm_cluster_options_t;
+
+/** All nodes run, with empty disks. */
+lm_cluster_t *lm_cluster_new(const lm_cluster_options_t *options);
+void lm_cluster_destroy(lm_cluster_t **cluster);
+uint64_t lm_cluster_chance(lm_cluster_t *cluster, uint64_t bound);
+
+/** Lets virtual time pass. */
+void lm_cluster_run(lm_cluster_t *cluster, uint64_t ms);
+/** Lets it pass until there is a leader whose lock has taken over, at most ms. The node, or -1. */
+int lm_cluster_elect(lm_cluster_t *cluster, uint64_t ms);
+
+/** Kills a node's raft; its lock lives on if keep_lock. */
+void lm_cluster_kill(lm_cluster_t *cluster, uint32_t node, bool keep_lock);
+void lm_cluster_start(lm_cluster_t *cluster, uint32_t node);
+bool lm_cluster_is_up(const lm_cluster_t *cluster, uint32_t node);
+/** Restarts only the lock of a node; it begins with nothing. */
+void lm_cluster_restart_lock(lm_cluster_t *cluster, uint32_t node);
+/** A lock that answers nobody. */
+void lm_cluster_silence_lock(lm_cluster_t *cluster, uint32_t node, bool silent);
+/** Cuts or heals the link between two nodes, both ways. Healing begins new streams. */
+void lm_cluster_cut(lm_cluster_t *cluster, uint32_t a, uint32_t b, bool cut);
+/** New streams between two nodes, while frames of the old are still under way (S24). */
+void lm_cluster_reconnect(lm_cluster_t *cluster, uint32_t a, uint32_t b);
+/** The process does not run for a while; what comes waits. */
+void lm_cluster_pause(lm_cluster_t *cluster, uint32_t node, bool paused);
+void lm_cluster_loss(lm_cluster_t *cluster, uint32_t percent);
+
+/** How often the locks of leaders propose and read, in ms; 0: never. */
+void lm_cluster_load(lm_cluster_t *cluster, uint32_t every_ms);
+/** Bytes of a command, a multiple of 8; 0: a few. */
+void lm_cluster_payload(lm_cluster_t *cluster, size_t bytes);
+
+lm_test_host_t *lm_cluster_host(lm_cluster_t *cluster, uint32_t node);
+lm_fake_disk_t *lm_cluster_disk(lm_cluster_t *cluster, uint32_t node);
+const char *lm_cluster_name(const lm_cluster_t *cluster, uint32_t node);
+
+/* ---- what the locks saw ---------------------------------------------------------------------------- */
+
+uint64_t lm_cluster_applied(const lm_cluster_t *cluster, uint32_t node);
+uint64_t lm_cluster_hash(const lm_cluster_t *cluster, uint32_t node);
+bool lm_cluster_leads(const lm_cluster_t *cluster, uint32_t node);
+uint64_t lm_cluster_term(const lm_cluster_t *cluster, uint32_t node);
+/** Last problem that the node's raft told. */
+const char *lm_cluster_problem(const lm_cluster_t *cluster, uint32_t node);
+/** Commands acknowledged by any leader; reads answered. */
+uint64_t lm_cluster_acknowledged(const lm_cluster_t *cluster);
+uint64_t lm_cluster_reads(const lm_cluster_t *cluster);
+/** True if every acknowledged command is in the history. */
+bool lm_cluster_keeps_promises(const lm_cluster_t *cluster);
+/** How often an attaching lock was told to begin anew although it had something. */
+uint64_t lm_cluster_resets(const lm_cluster_t *cluster);
+/** How many different cluster ids have been seen. */
+uint32_t lm_cluster_ids(const lm_cluster_t *cluster);
+
+#endif

@@ -1,0 +1,599 @@
+/* Regions of raft rooms: what must hold while nodes, links, disks and locks fail. */
+#include <criterion/criterion.h>
+
+#include "base_log.h"
+#include "raft_cluster.h"
+#include "wire_api.h"
+#include "wire_bus.h"
+#include "wire_peer.h"
+
+static void quiet(void) { lm_log_setup("test", "raft", LM_LOG_ERROR, false); }
+
+TestSuite(raft_room, .init = quiet);
+
+static lm_cluster_t *region(uint32_t nodes, uint64_t seed)
+{
+    lm_cluster_options_t options = {
+        .nodes = nodes, .seed = seed, .latency_us_max = 2000, .disk_us_max = 1500};
+    return lm_cluster_new(&options);
+}
+
+static int other(const lm_cluster_t *c, int node)
+{
+    (void)c;
+    return (node + 1) % 3;
+}
+
+static void expect_agreement(lm_cluster_t *c, uint32_t nodes)
+{
+    for (uint32_t i = 1; i < nodes; i++) {
+        cr_assert_eq(lm_cluster_applied(c, i), lm_cluster_applied(c, 0));
+        cr_assert_eq(lm_cluster_hash(c, i), lm_cluster_hash(c, 0));
+    }
+    cr_assert(lm_cluster_keeps_promises(c));
+}
+
+Test(raft_room, forms_elects_and_commits)
+{
+    lm_cluster_t *c = region(3, 1);
+    cr_assert_geq(lm_cluster_elect(c, 2000), 0);
+    lm_cluster_load(c, 3);
+    lm_cluster_run(c, 500);
+    lm_cluster_load(c, 0);
+    lm_cluster_run(c, 300);
+    cr_assert_gt(lm_cluster_acknowledged(c), 100);
+    cr_assert_gt(lm_cluster_reads(c), 20);
+    expect_agreement(c, 3);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, a_new_leader_follows_a_dead_one)
+{
+    lm_cluster_t *c = region(3, 2);
+    int first = lm_cluster_elect(c, 2000);
+    lm_cluster_load(c, 2);
+    lm_cluster_run(c, 200);
+    uint64_t before = lm_cluster_acknowledged(c);
+    lm_cluster_kill(c, (uint32_t)first, false);
+    int second = lm_cluster_elect(c, 1500);
+    cr_assert_geq(second, 0);
+    cr_assert_neq(second, first);
+    lm_cluster_run(c, 200);
+    cr_assert_gt(lm_cluster_acknowledged(c), before);
+    lm_cluster_start(c, (uint32_t)first);
+    lm_cluster_run(c, 500);
+    lm_cluster_load(c, 0);
+    lm_cluster_run(c, 300);
+    expect_agreement(c, 3);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, all_nodes_at_once_keep_what_was_acknowledged)
+{
+    lm_cluster_t *c = region(3, 3);
+    lm_cluster_elect(c, 2000);
+    lm_cluster_load(c, 2);
+    lm_cluster_run(c, 300);
+    for (uint32_t i = 0; i < 3; i++) lm_cluster_kill(c, i, i == 1);
+    lm_cluster_load(c, 0);
+    for (uint32_t i = 0; i < 3; i++) lm_cluster_start(c, i);
+    cr_assert_geq(lm_cluster_elect(c, 3000), 0);
+    lm_cluster_run(c, 500);
+    expect_agreement(c, 3);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, a_follower_catches_up_with_large_entries)
+{
+    lm_cluster_t *c = region(3, 4);
+    int leader = lm_cluster_elect(c, 2000);
+    uint32_t follower = (uint32_t)other(c, leader);
+    lm_cluster_kill(c, follower, false);
+    lm_cluster_payload(c, 700 * 1024);
+    lm_cluster_load(c, 10);
+    lm_cluster_run(c, 300);
+    lm_cluster_load(c, 0);
+    lm_cluster_start(c, follower);
+    lm_cluster_run(c, 2000);
+    expect_agreement(c, 3);
+    cr_assert_gt(lm_cluster_acknowledged(c), 20);
+    lm_cluster_destroy(&c);
+}
+
+/* ---- one node -------------------------------------------------------------------------------------- */
+
+Test(raft_room, one_node_serves_at_once_and_each_start_is_a_new_term)
+{
+    lm_cluster_t *c = region(1, 5);
+    cr_assert_eq(lm_cluster_elect(c, 100), 0);
+    uint64_t term = lm_cluster_term(c, 0);
+    lm_cluster_load(c, 1);
+    lm_cluster_run(c, 100);
+    cr_assert_gt(lm_cluster_acknowledged(c), 20);
+    cr_assert_gt(lm_cluster_reads(c), 20);
+    lm_cluster_kill(c, 0, true);
+    lm_cluster_start(c, 0);
+    cr_assert_eq(lm_cluster_elect(c, 200), 0);
+    cr_assert_gt(lm_cluster_term(c, 0), term);
+    lm_cluster_run(c, 100);
+    lm_cluster_load(c, 0);
+    lm_cluster_run(c, 50);
+    cr_assert(lm_cluster_keeps_promises(c));
+    cr_assert_eq(lm_cluster_resets(c), 0);
+    lm_cluster_destroy(&c);
+}
+
+/* ---- seeds ----------------------------------------------------------------------------------------- */
+
+static void random_fault(lm_cluster_t *c)
+{
+    uint32_t a = (uint32_t)lm_cluster_chance(c, 3), b = (a + 1 + (uint32_t)lm_cluster_chance(c, 2)) % 3;
+    switch (lm_cluster_chance(c, 8)) {
+    case 0: lm_cluster_kill(c, a, lm_cluster_chance(c, 2)); break;
+    case 1:
+    case 2: lm_cluster_start(c, a); break;
+    case 3: lm_cluster_cut(c, a, b, true); break;
+    case 4: lm_cluster_cut(c, a, b, false); break;
+    case 5: lm_cluster_restart_lock(c, a); break;
+    case 6: lm_cluster_reconnect(c, a, b); break;
+    default: lm_cluster_pause(c, a, lm_cluster_chance(c, 3) == 0); break;
+    }
+}
+
+static void heal(lm_cluster_t *c)
+{
+    lm_cluster_loss(c, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t j = 0; j < i; j++) lm_cluster_cut(c, i, j, false);
+        lm_cluster_pause(c, i, false);
+        lm_cluster_start(c, i);
+    }
+}
+
+static void one_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *reads)
+{
+    lm_cluster_options_t options = {.nodes = 3,
+                                    .seed = seed,
+                                    .loss_percent = seed % 3 ? 2 : 0,
+                                    .latency_us_max = seed % 2 ? 2000 : 12000,
+                                    .disk_us_max = seed % 5 ? 2000 : 30000};
+    lm_cluster_t *c = lm_cluster_new(&options);
+    lm_cluster_run(c, 600);
+    lm_cluster_load(c, 4);
+    for (int i = 0; i < 40; i++) {
+        random_fault(c);
+        lm_cluster_run(c, 10 + lm_cluster_chance(c, 120));
+    }
+    heal(c);
+    cr_assert_geq(lm_cluster_elect(c, 4000), 0, "seed %llu: nobody is elected",
+                  (unsigned long long)seed);
+    uint64_t before = lm_cluster_acknowledged(c);
+    lm_cluster_run(c, 400);
+    cr_assert_gt(lm_cluster_acknowledged(c), before, "seed %llu", (unsigned long long)seed);
+    lm_cluster_load(c, 0);
+    lm_cluster_run(c, 600);
+    expect_agreement(c, 3);
+    cr_assert_eq(lm_cluster_resets(c), 0, "seed %llu", (unsigned long long)seed);
+    cr_assert_eq(lm_cluster_ids(c), 1);
+    *acknowledged += lm_cluster_acknowledged(c);
+    *reads += lm_cluster_reads(c);
+    lm_cluster_destroy(&c);
+}
+
+static void seeds(uint64_t from, uint64_t to)
+{
+    uint64_t acknowledged = 0, reads = 0;
+    for (uint64_t seed = from; seed < to; seed++) one_seed(seed, &acknowledged, &reads);
+    cr_assert_gt(acknowledged, 100 * (to - from));
+    cr_assert_gt(reads, 10 * (to - from));
+}
+
+Test(raft_room, s15_s22_s23_s24_seeds_a) { seeds(1000, 1075); }
+Test(raft_room, s15_s22_s23_s24_seeds_b) { seeds(2000, 2075); }
+Test(raft_room, s15_s22_s23_s24_seeds_c) { seeds(3000, 3075); }
+Test(raft_room, s15_s22_s23_s24_seeds_d) { seeds(4000, 4075); }
+
+/* ---- forming (S18) --------------------------------------------------------------------------------- */
+
+/* Every subset of volumes is lost while all nodes are down; they start in every order. */
+Test(raft_room, s18_lost_volumes_never_make_a_second_region)
+{
+    static const uint32_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                          {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (uint32_t lost = 1; lost < 8; lost++) {
+        for (uint32_t o = 0; o < 6; o++) {
+            lm_cluster_t *c = region(3, 100 + lost * 10 + o);
+            cr_assert_geq(lm_cluster_elect(c, 2000), 0);
+            lm_cluster_load(c, 5);
+            lm_cluster_run(c, 100);
+            lm_cluster_load(c, 0);
+            for (uint32_t i = 0; i < 3; i++) {
+                lm_cluster_kill(c, i, false);
+                if (lost & 1u << i) lm_fake_disk_wipe(lm_cluster_disk(c, i));
+            }
+            for (uint32_t i = 0; i < 3; i++) {
+                lm_cluster_start(c, orders[o][i]);
+                lm_cluster_run(c, 700);
+            }
+            bool majority_left = lost == 1 || lost == 2 || lost == 4;
+            if (lost != 7) {
+                cr_assert_eq(lm_cluster_ids(c), 1, "lost %u, order %u", lost, o);
+                cr_assert_eq(lm_cluster_elect(c, 1500) >= 0, majority_left, "lost %u order %u",
+                             lost, o);
+                for (uint32_t i = 0; i < 3; i++)
+                    if (lost & 1u << i)
+                        cr_assert(strstr(lm_cluster_problem(c, i), "not formed"), "%s",
+                                  lm_cluster_problem(c, i));
+                cr_assert(lm_cluster_keeps_promises(c));
+            }
+            lm_cluster_destroy(&c);
+        }
+    }
+}
+
+Test(raft_room, s18_two_of_three_never_form_a_region)
+{
+    lm_cluster_t *c = region(3, 7);
+    lm_cluster_kill(c, 2, false);
+    cr_assert_eq(lm_cluster_elect(c, 3000), -1);
+    cr_assert(strstr(lm_cluster_problem(c, 0), "node n3 has not been heard of"), "%s",
+              lm_cluster_problem(c, 0));
+    lm_cluster_start(c, 2);
+    cr_assert_geq(lm_cluster_elect(c, 2000), 0);
+    lm_cluster_destroy(&c);
+}
+
+/* ---- the lock (S8, S21) ------------------------------------------------------------------------------ */
+
+Test(raft_room, s21_a_leader_without_a_lock_gives_leadership_away)
+{
+    lm_cluster_t *c = region(3, 8);
+    int first = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 1000);
+    lm_cluster_silence_lock(c, (uint32_t)first, true);
+    lm_cluster_run(c, 2500);
+    cr_assert(lm_cluster_leads(c, (uint32_t)first), "too early");
+    lm_cluster_run(c, 2500);
+    cr_assert_not(lm_cluster_leads(c, (uint32_t)first));
+    int second = lm_cluster_elect(c, 1000);
+    cr_assert(second >= 0 && second != first);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, s21_one_restart_of_the_lock_changes_nothing)
+{
+    lm_cluster_t *c = region(3, 9);
+    int first = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 1000);
+    uint64_t term = lm_cluster_term(c, (uint32_t)first);
+    lm_cluster_restart_lock(c, (uint32_t)first);
+    cr_assert_eq(lm_cluster_elect(c, 1000), first);
+    lm_cluster_run(c, 3000);
+    cr_assert(lm_cluster_leads(c, (uint32_t)first));
+    cr_assert_eq(lm_cluster_term(c, (uint32_t)first), term);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, s8_three_restarts_of_the_lock_give_leadership_away)
+{
+    lm_cluster_t *c = region(3, 10);
+    int first = lm_cluster_elect(c, 2000);
+    for (int i = 0; i < 3; i++) {
+        lm_cluster_run(c, 1000);
+        cr_assert(lm_cluster_leads(c, (uint32_t)first));
+        lm_cluster_restart_lock(c, (uint32_t)first);
+    }
+    lm_cluster_run(c, 1500);
+    int second = lm_cluster_elect(c, 1000);
+    cr_assert(second >= 0 && second != first, "%d after %d", second, first);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, s21_nobody_campaigns_without_a_lock_but_others_are_elected)
+{
+    lm_cluster_t *c = region(3, 11);
+    int first = lm_cluster_elect(c, 2000);
+    uint32_t mute = (uint32_t)other(c, first);
+    lm_cluster_silence_lock(c, mute, true);
+    lm_cluster_run(c, 3500);
+    lm_cluster_kill(c, (uint32_t)first, false);
+    int second = lm_cluster_elect(c, 2000);
+    cr_assert(second >= 0 && second != first && second != (int)mute);
+    lm_cluster_kill(c, (uint32_t)second, false);
+    lm_cluster_start(c, (uint32_t)first);
+    cr_assert_eq(lm_cluster_elect(c, 3000), first, "the one with a lock");
+    lm_cluster_destroy(&c);
+}
+
+static lm_rc_t propose(lm_cluster_t *c, uint32_t node, uint64_t term, uint32_t counter, bool takeover)
+{
+    lm_bus_generation_t generation = {.boot_id = 1, .counter = counter};
+    lm_bus_propose_t body = {.term = term,
+                             .incarnation = &generation,
+                             .takeover = takeover,
+                             .entry = lm_bytes("12345678", 8)};
+    lm_test_host_t *host = lm_cluster_host(c, node);
+    lm_test_deliver(host, LM_LOCK, LM_MSG_PROPOSE, &body, 0);
+    const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_PROPOSED);
+    cr_assert(sent);
+    const lm_bus_proposed_t *answer = sent->body;
+    return (lm_rc_t)answer->code;
+}
+
+Test(raft_room, s8_only_the_current_pair_proposes_and_the_takeover_comes_first)
+{
+    lm_cluster_t *c = region(3, 12);
+    int leader = lm_cluster_elect(c, 2000);
+    uint32_t l = (uint32_t)leader;
+    uint64_t term = lm_cluster_term(c, l);
+    lm_test_host_t *host = lm_cluster_host(c, l);
+    cr_assert_eq(propose(c, l, term, 1, false), LM_RC_OK);
+    cr_assert_eq(propose(c, l, term - 1, 1, false), LM_RC_NOT_LEADER);
+    cr_assert_eq(propose(c, l, term, 2, false), LM_RC_NOT_READY);
+    cr_assert_eq(propose(c, (uint32_t)other(c, leader), term, 1, false), LM_RC_NOT_LEADER);
+    /* A new generation attaches: nothing before its own Takeover. */
+    lm_test_restart_peer(host, LM_LOCK);
+    cr_assert_eq(propose(c, l, term, 2, true), LM_RC_NOT_READY, "not attached");
+    lm_bus_attach_t attach = {0};
+    lm_test_deliver(host, LM_LOCK, LM_MSG_ATTACH, &attach, 0);
+    cr_assert_eq(propose(c, l, term, 2, false), LM_RC_NOT_READY, "before its Takeover");
+    cr_assert_eq(propose(c, l, term, 1, true), LM_RC_NOT_READY, "the pair of its predecessor");
+    cr_assert_eq(propose(c, l, term, 2, true), LM_RC_OK);
+    cr_assert_eq(propose(c, l, term, 2, false), LM_RC_OK);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, s20_proposals_are_bounded)
+{
+    lm_cluster_t *c = region(3, 13);
+    int leader = lm_cluster_elect(c, 2000);
+    uint64_t term = lm_cluster_term(c, (uint32_t)leader);
+    lm_rc_t rc = LM_RC_OK;
+    int n = 0;
+    /* Time stands still: nothing is committed. */
+    for (; n < 5000 && rc == LM_RC_OK; n++) rc = propose(c, (uint32_t)leader, term, 1, false);
+    cr_assert_eq(rc, LM_RC_OVERLOADED);
+    lm_cluster_run(c, 500);
+    cr_assert_eq(propose(c, (uint32_t)leader, term, 1, false), LM_RC_OK);
+    lm_cluster_destroy(&c);
+}
+
+/* ---- attaching (S15) --------------------------------------------------------------------------------- */
+
+static const lm_bus_attached_t *attach(lm_cluster_t *c, uint32_t node, const lm_bus_attach_t *body)
+{
+    lm_test_deliver(lm_cluster_host(c, node), LM_LOCK, LM_MSG_ATTACH, body, 0);
+    const lm_test_sent_t *sent = lm_test_take(lm_cluster_host(c, node), LM_MSG_ATTACHED);
+    cr_assert(sent);
+    return sent->body;
+}
+
+Test(raft_room, s15_a_lock_goes_on_where_it_was_or_begins_anew)
+{
+    lm_cluster_t *c = region(3, 14);
+    int leader = lm_cluster_elect(c, 2000);
+    lm_cluster_load(c, 5);
+    lm_cluster_run(c, 200);
+    lm_cluster_load(c, 0);
+    lm_cluster_run(c, 100);
+    uint32_t n = (uint32_t)leader;
+    lm_test_host_t *host = lm_cluster_host(c, n);
+    const lm_raft_identity_t *identity = lm_fake_disk_identity(lm_cluster_disk(c, n));
+    lm_bus_attach_t body = {.cluster_id = lm_bytes_of(identity->cluster_id),
+                            .history_id = lm_bytes_of(identity->history_id),
+                            .applied_index = lm_cluster_applied(c, n) - 3,
+                            .applied_term = lm_cluster_term(c, n)};
+    const lm_bus_attached_t *answer = attach(c, n, &body);
+    cr_assert_not(answer->reset);
+    cr_assert_eq(lm_test_count(host, LM_MSG_COMMITTED), 0, "no credit yet");
+    lm_bus_credit_t credit = {.up_to_index = lm_cluster_applied(c, n) - 1};
+    lm_test_deliver(host, LM_LOCK, LM_MSG_CREDIT, &credit, 0);
+    const lm_bus_committed_t *committed = lm_test_take(host, LM_MSG_COMMITTED)->body;
+    cr_assert_eq(committed->prev_index, body.applied_index);
+    cr_assert_eq(committed->n_entries, 2);
+    cr_assert_eq(committed->entries[0].index, body.applied_index + 1);
+    body.applied_term--;
+    cr_assert(attach(c, n, &body)->reset, "another term there");
+    credit.up_to_index = 2;
+    lm_test_deliver(host, LM_LOCK, LM_MSG_CREDIT, &credit, 0);
+    committed = lm_test_take(host, LM_MSG_COMMITTED)->body;
+    cr_assert_eq(committed->prev_index, 0);
+    cr_assert_eq(committed->entries[0].index, 1);
+    cr_assert_eq(committed->entries[0].type, LM_RAFT_CHANGE, "configurations too");
+    body.applied_term++;
+    body.history_id = lm_bytes_of("another history");
+    cr_assert(attach(c, n, &body)->reset);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, s15_a_full_pipe_stops_delivery_and_room_resumes_it)
+{
+    lm_cluster_t *c = region(1, 15);
+    lm_cluster_elect(c, 500);
+    lm_cluster_load(c, 1);
+    lm_cluster_run(c, 50);
+    lm_test_host_t *host = lm_cluster_host(c, 0);
+    lm_bus_attach_t body = {0};
+    attach(c, 0, &body);
+    lm_test_fill_pipe(host, LM_LOCK, true);
+    lm_bus_credit_t credit = {.up_to_index = 10};
+    lm_test_deliver(host, LM_LOCK, LM_MSG_CREDIT, &credit, 0);
+    cr_assert_eq(lm_test_count(host, LM_MSG_COMMITTED), 0);
+    lm_test_fill_pipe(host, LM_LOCK, false);
+    const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_COMMITTED);
+    cr_assert(sent);
+    cr_assert_eq(((const lm_bus_committed_t *)sent->body)->n_entries, 10);
+    lm_cluster_destroy(&c);
+}
+
+/* ---- draining ------------------------------------------------------------------------------------------ */
+
+static int drain_answer(lm_cluster_t *c, uint32_t node)
+{
+    const lm_test_sent_t *sent = lm_test_take(lm_cluster_host(c, node), LM_MSG_DRAINED);
+    return sent ? ((const lm_bus_drained_t *)sent->body)->done : -1;
+}
+
+Test(raft_room, a_draining_leader_hands_over_and_does_not_come_back)
+{
+    lm_cluster_t *c = region(3, 16);
+    int first = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 1000);
+    lm_bus_drain_t body = {.grace_ms = 2000};
+    lm_test_feed(lm_cluster_host(c, (uint32_t)first), LM_SUPERVISOR, LM_MSG_DRAIN, &body, 0);
+    uint64_t ms = 0;
+    while (lm_cluster_leads(c, (uint32_t)first) && ms++ < 2000) lm_cluster_run(c, 1);
+    cr_assert_lt(ms, 500, "%llu ms", (unsigned long long)ms);
+    int second = lm_cluster_elect(c, 1000);
+    cr_assert(second >= 0 && second != first);
+    lm_cluster_kill(c, (uint32_t)second, false);
+    lm_cluster_run(c, 1500);
+    cr_assert_not(lm_cluster_leads(c, (uint32_t)first));
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, a_drain_is_answered_at_once_where_nobody_could_lead)
+{
+    lm_cluster_t *c = region(1, 17);
+    lm_cluster_elect(c, 500);
+    lm_bus_drain_t body = {.grace_ms = 2000};
+    lm_test_deliver(lm_cluster_host(c, 0), LM_SUPERVISOR, LM_MSG_DRAIN, &body, 0);
+    cr_assert_eq(drain_answer(c, 0), 0);
+    lm_cluster_destroy(&c);
+    c = region(3, 18);
+    int leader = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 1000);
+    uint32_t follower = (uint32_t)other(c, leader);
+    lm_test_deliver(lm_cluster_host(c, follower), LM_SUPERVISOR, LM_MSG_DRAIN, &body, 0);
+    cr_assert_eq(drain_answer(c, follower), 1, "does not lead");
+    lm_cluster_destroy(&c);
+}
+
+/* ---- time (S9) ------------------------------------------------------------------------------------------ */
+
+Test(raft_room, s9_a_frozen_region_thaws_without_an_election)
+{
+    lm_cluster_t *c = region(3, 19);
+    int leader = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 500);
+    uint64_t term = lm_cluster_term(c, (uint32_t)leader);
+    for (uint32_t i = 0; i < 3; i++) lm_cluster_pause(c, i, true);
+    lm_cluster_run(c, 1500);
+    for (uint32_t i = 0; i < 3; i++) lm_cluster_pause(c, i, false);
+    lm_cluster_run(c, 1500);
+    cr_assert(lm_cluster_leads(c, (uint32_t)leader));
+    for (uint32_t i = 0; i < 3; i++) cr_assert_eq(lm_cluster_term(c, i), term);
+    lm_cluster_destroy(&c);
+}
+
+/* ---- faults and foreign frames --------------------------------------------------------------------------- */
+
+Test(raft_room, a_broken_disk_ends_the_actor)
+{
+    lm_cluster_t *c = region(1, 20);
+    lm_cluster_elect(c, 500);
+    lm_test_host_t *host = lm_cluster_host(c, 0);
+    lm_raft_done_t *done = lm_alloc(sizeof *done);
+    done->kind = LM_RAFT_DONE_FAILED;
+    lm_raft_fault_set(&done->fault, LM_EXIT_SYSTEM, "no space left");
+    lm_test_inlet(host, done);
+    lm_exit_t code = LM_EXIT_OK;
+    cr_assert(lm_test_has_ended(host, &code));
+    cr_assert_eq(code, LM_EXIT_SYSTEM);
+    lm_cluster_destroy(&c);
+}
+
+static double metric(lm_test_host_t *host, const char *reason)
+{
+    const lm_bus_status_report_t *report = NULL;
+    lm_test_advance(host, 1100 * 1000);
+    for (const lm_test_sent_t *sent; (sent = lm_test_take(host, LM_MSG_STATUS_REPORT));)
+        report = sent->body;
+    cr_assert(report);
+    for (size_t i = 0; i < report->n_metrics; i++) {
+        const lm_bus_metric_t *m = &report->metrics[i];
+        if (lm_bytes_equal(m->name, lm_bytes_of("lockmgr_raft_frames_refused_total")) &&
+            lm_bytes_equal(m->labels->value, lm_bytes_of(reason)))
+            return m->value;
+    }
+    return -1;
+}
+
+static void send_frame(lm_test_host_t *host, const char *from, uint64_t epoch, lm_bytes_t bytes)
+{
+    lm_bus_peer_receive_t body = {.node = lm_bytes_of(from), .epoch = epoch, .frame = bytes};
+    lm_test_deliver(host, LM_PEERS, LM_MSG_PEER_RECEIVE, &body, 0);
+}
+
+static lm_bytes_t encode(const lm_peer_frame_t *frame, lm_arena_t *arena)
+{
+    return lm_wire_encode(&lm_peer_frame_type, frame, arena);
+}
+
+Test(raft_room, foreign_frames_are_refused_and_counted)
+{
+    lm_cluster_t *c = region(3, 21);
+    int leader = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 200);
+    uint32_t n = (uint32_t)other(c, leader);
+    lm_test_host_t *host = lm_cluster_host(c, n);
+    const lm_raft_identity_t *identity = lm_fake_disk_identity(lm_cluster_disk(c, n));
+    const char *from = lm_cluster_name(c, (uint32_t)leader);
+    uint64_t term = lm_cluster_term(c, n);
+    lm_arena_t *arena = lm_arena_new();
+    lm_peer_request_vote_t vote = {.version = 2,
+                                   .term = term + 10,
+                                   .candidate_id = lm_raft_identity_id(identity, from),
+                                   .disrupt_leader = true};
+    lm_peer_frame_t good = {.version = 1,
+                            .cluster_id = lm_bytes_of(identity->cluster_id),
+                            .from_id = vote.candidate_id,
+                            .to_id = lm_raft_identity_id(identity, lm_cluster_name(c, n)),
+                            .body_case = LM_PEER_FRAME_BODY_REQUEST_VOTE,
+                            .request_vote = &vote};
+    lm_peer_frame_t frame = good;
+    frame.cluster_id = lm_bytes_of("another cluster");
+    send_frame(host, from, 1000, encode(&frame, arena));
+    cr_assert_eq(metric(host, "other_cluster"), 1);
+    frame = good;
+    frame.from_id++;
+    send_frame(host, from, 1000, encode(&frame, arena));
+    cr_assert_eq(metric(host, "wrong_sender"), 1);
+    frame = good;
+    frame.to_id++;
+    send_frame(host, from, 1000, encode(&frame, arena));
+    cr_assert_eq(metric(host, "wrong_receiver"), 1);
+    send_frame(host, from, 1000, lm_bytes("\xff\xff\xff", 3));
+    cr_assert_eq(metric(host, "undecodable"), 1);
+    send_frame(host, "stranger", 1000, encode(&good, arena));
+    cr_assert_eq(metric(host, "unknown_node"), 1);
+    send_frame(host, from, 999, encode(&good, arena));
+    cr_assert_eq(metric(host, "old_epoch"), 1);
+    vote.term = UINT64_MAX - 15;
+    send_frame(host, from, 1000, encode(&good, arena));
+    cr_assert_eq(metric(host, "invalid"), 1);
+    cr_assert_eq(lm_fake_disk_term(lm_cluster_disk(c, n)), term, "none of them had an effect");
+    lm_arena_destroy(&arena);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, s23_reads_and_proposals_of_a_lost_leadership_are_refused)
+{
+    lm_cluster_t *c = region(3, 22);
+    int leader = lm_cluster_elect(c, 2000);
+    uint32_t n = (uint32_t)leader;
+    lm_cluster_cut(c, n, (n + 1) % 3, true);
+    lm_cluster_cut(c, n, (n + 2) % 3, true);
+    lm_test_host_t *host = lm_cluster_host(c, n);
+    lm_bus_read_index_t read = {0};
+    lm_test_deliver(host, LM_LOCK, LM_MSG_READ_INDEX, &read, 0);
+    cr_assert_eq(lm_test_count(host, LM_MSG_READ_INDEX_DONE), 0, "nobody confirms it");
+    lm_test_advance(host, 600 * 1000);
+    const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_READ_INDEX_DONE);
+    cr_assert(sent);
+    cr_assert_eq(((const lm_bus_read_index_done_t *)sent->body)->code, LM_RC_NOT_LEADER);
+    lm_test_deliver(host, LM_LOCK, LM_MSG_READ_INDEX, &read, 0);
+    sent = lm_test_take(host, LM_MSG_READ_INDEX_DONE);
+    cr_assert_eq(((const lm_bus_read_index_done_t *)sent->body)->code, LM_RC_NOT_LEADER);
+    lm_cluster_destroy(&c);
+}
