@@ -114,10 +114,11 @@ bool lm_raft_attach_is_fit(const lm_raft_room_t *room)
 
 void lm_raft_attach_watch(lm_raft_room_t *room)
 {
+    lm_raft_lock_t *lock = &room->lock;
     if (lm_raft_attach_is_fit(room))
-        room->lock.away_since_us = 0;
-    else if (room->lock.away_since_us == 0)
-        room->lock.away_since_us = room->now_us;
+        lock->away_since_us = 0;
+    else if (lock->away_since_us == 0) /* silent ones have been away since their last word */
+        lock->away_since_us = lock->attached && lock->ready ? lock->heard_us : room->now_us;
 }
 
 /* ---- delivering ---------------------------------------------------------------------------------------- */

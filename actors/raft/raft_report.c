@@ -250,11 +250,11 @@ void lm_raft_report_settle(lm_raft_room_t *room)
     lm_raft_role_t role = room->engine ? lm_raft_engine_role(room->engine) : LM_RAFT_FOLLOWER_ROLE;
     uint64_t term = room->engine ? lm_raft_engine_term(room->engine) : 0;
     uint64_t leader = room->engine ? lm_raft_engine_leader(room->engine) : 0;
-    bool news = !room->said_anything || role != room->said_role || term != room->said_term ||
-                leader != room->said_leader || room->phase == LM_RAFT_ENDED;
+    bool news = room->phase != room->said_phase || role != room->said_role ||
+                term != room->said_term || leader != room->said_leader;
     if (!news && room->now_us < room->said_us + LM_RAFT_SECOND_US) return;
     if (leader && leader != room->said_leader) room->figures.leader_changes++;
-    room->said_anything = true;
+    room->said_phase = room->phase;
     room->said_role = role;
     room->said_term = term;
     room->said_leader = leader;

@@ -131,7 +131,8 @@ struct lm_raft_room {
     /* what was last said */
     lm_raft_role_t said_role;
     uint64_t said_term, said_leader, said_us, forming_us, node_state_us, node_state_leader;
-    bool said_fit, said_anything;
+    lm_raft_phase_t said_phase;
+    bool said_fit;
     lm_raft_figures_t figures;
 };
 

@@ -597,3 +597,9 @@ bool lm_cluster_keeps_promises(const lm_cluster_t *c)
     }
     return true;
 }
+
+void lm_cluster_forget(lm_cluster_t *c)
+{
+    c->n_history = c->n_acknowledged = 0;
+    c->floor = 0;
+}

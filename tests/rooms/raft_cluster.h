@@ -71,6 +71,8 @@ const char *lm_cluster_problem(const lm_cluster_t *cluster, uint32_t node);
 /** Commands acknowledged by any leader; reads answered. */
 uint64_t lm_cluster_acknowledged(const lm_cluster_t *cluster);
 uint64_t lm_cluster_reads(const lm_cluster_t *cluster);
+/** Forgets the history: the region is to be another one. */
+void lm_cluster_forget(lm_cluster_t *cluster);
 /** True if every acknowledged command is in the history. */
 bool lm_cluster_keeps_promises(const lm_cluster_t *cluster);
 /** How often an attaching lock was told to begin anew although it had something. */

@@ -165,11 +165,13 @@ static void one_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *reads)
         lm_cluster_run(c, 10 + lm_cluster_chance(c, 120));
     }
     heal(c);
+    lm_cluster_run(c, 500); /* a leader of before may not know yet that it leads no more */
     cr_assert_geq(lm_cluster_elect(c, 4000), 0, "seed %llu: nobody is elected",
                   (unsigned long long)seed);
     uint64_t before = lm_cluster_acknowledged(c);
     lm_cluster_run(c, 400);
-    cr_assert_gt(lm_cluster_acknowledged(c), before, "seed %llu", (unsigned long long)seed);
+    cr_assert_gt(lm_cluster_acknowledged(c), before, "seed %llu: nothing is committed",
+                 (unsigned long long)seed);
     lm_cluster_load(c, 0);
     lm_cluster_run(c, 600);
     expect_agreement(c, 3);
@@ -211,18 +213,22 @@ Test(raft_room, s18_lost_volumes_never_make_a_second_region)
                 lm_cluster_kill(c, i, false);
                 if (lost & 1u << i) lm_fake_disk_wipe(lm_cluster_disk(c, i));
             }
+            if (lost == 7) lm_cluster_forget(c);
             for (uint32_t i = 0; i < 3; i++) {
                 lm_cluster_start(c, orders[o][i]);
                 lm_cluster_run(c, 700);
             }
             bool majority_left = lost == 1 || lost == 2 || lost == 4;
-            if (lost != 7) {
+            if (lost == 7) {
+                cr_assert_geq(lm_cluster_elect(c, 1500), 0, "all are empty again");
+            } else {
                 cr_assert_eq(lm_cluster_ids(c), 1, "lost %u, order %u", lost, o);
                 cr_assert_eq(lm_cluster_elect(c, 1500) >= 0, majority_left, "lost %u order %u",
                              lost, o);
                 for (uint32_t i = 0; i < 3; i++)
                     if (lost & 1u << i)
-                        cr_assert(strstr(lm_cluster_problem(c, i), "not formed"), "%s",
+                        cr_assert(strstr(lm_cluster_problem(c, i), "not formed"),
+                                  "lost %u order %u node %u: %s", lost, o, i,
                                   lm_cluster_problem(c, i));
                 cr_assert(lm_cluster_keeps_promises(c));
             }
@@ -299,8 +305,9 @@ Test(raft_room, s21_nobody_campaigns_without_a_lock_but_others_are_elected)
     lm_cluster_kill(c, (uint32_t)first, false);
     int second = lm_cluster_elect(c, 2000);
     cr_assert(second >= 0 && second != first && second != (int)mute);
-    lm_cluster_kill(c, (uint32_t)second, false);
     lm_cluster_start(c, (uint32_t)first);
+    lm_cluster_run(c, 1500);
+    lm_cluster_kill(c, (uint32_t)second, false);
     cr_assert_eq(lm_cluster_elect(c, 3000), first, "the one with a lock");
     lm_cluster_destroy(&c);
 }
