@@ -398,6 +398,8 @@ void lm_frontend_call_failed(lm_frontend_clients_t *room, lm_frontend_attempt_t 
     bool unknown = !lm_rc_not_applied(why) && room->lock_present;
     if (unknown && call->changes) call->maybe_applied = true;
     bool again = is_passing(why) || !lm_rc_not_applied(why);
+    /* What came from another node goes back there: it may know a better leader by now. */
+    if (is_passing(why) && call->method->id == LM_METHOD_FORWARD) again = false;
     if (again)
         lm_frontend_call_retry(call, LM_RC_NOT_READY);
     else

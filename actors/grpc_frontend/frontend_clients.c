@@ -156,6 +156,7 @@ static void on_listening(lm_frontend_clients_t *room, lm_frontend_event_t *event
     (void)event;
     room->listening = true;
     lm_outbox_ready(room->out);
+    report(room);
 }
 
 static void on_not_bound(lm_frontend_clients_t *room, lm_frontend_event_t *event)

@@ -10,8 +10,9 @@
 #include "frontend_driver_internal.h"
 #include "frontend_errors.h"
 
-/* How many completions are looked at together, so that those of the peers come first. */
-enum { EVENTS_MAX = 64, TICK_MS = 100 };
+/* TAKEN_MAX: how many completions are taken at once, to find those of the peers among them.
+ * TURN_MAX: how many of the others are handled before gRPC is asked again. */
+enum { TAKEN_MAX = 256, TURN_MAX = 32, TICK_MS = 100 };
 
 static lm_driver_t *driver_of(lm_frontend_driver_t *face) { return (lm_driver_t *)(void *)face; }
 
@@ -50,19 +51,6 @@ void lm_driver_tell_both(lm_driver_t *driver, lm_frontend_event_kind_t kind, con
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-/* A tag may be freed by its own handler, so whose it is has been read before the first round. */
-static void handle_batch(grpc_event *events, size_t n)
-{
-    bool is_first[EVENTS_MAX];
-    for (size_t i = 0; i < n; i++) is_first[i] = ((lm_tag_t *)events[i].tag)->first;
-    for (int round = 0; round < 2; round++) {
-        for (size_t i = 0; i < n; i++) {
-            lm_tag_t *tag = events[i].tag;
-            if (is_first[i] == (round == 0)) tag->done(tag, events[i].success != 0);
-        }
-    }
-}
-
 /* Again and again, since a call may arrive while the last ones are cancelled. */
 static void maybe_cancel_all(lm_driver_t *driver)
 {
@@ -75,28 +63,62 @@ static gpr_timespec in_ms(int64_t ms)
     return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
 }
 
-/* Takes what is ready, waiting for the first. Returns false when the queue is shut and empty. */
-static bool take_events(lm_driver_t *driver, grpc_event *events, size_t *n)
+static void put_off(lm_driver_t *driver, grpc_event event)
 {
-    *n = 0;
-    gpr_timespec until = in_ms(TICK_MS);
-    while (*n < EVENTS_MAX) {
+    lm_later_t *later = &driver->later;
+    if (later->n == later->n_max) {
+        size_t n_max = later->n_max ? 2 * later->n_max : 1024;
+        grpc_event *events = lm_alloc(n_max * sizeof *events);
+        for (size_t i = 0; i < later->n; i++)
+            events[i] = later->events[(later->first + i) % later->n_max];
+        free(later->events);
+        *later = (lm_later_t){.events = events, .n = later->n, .n_max = n_max};
+    }
+    later->events[(later->first + later->n++) % later->n_max] = event;
+}
+
+static void handle(grpc_event event)
+{
+    lm_tag_t *tag = event.tag;
+    tag->done(tag, event.success != 0);
+}
+
+/* Takes what is ready, handles what belongs to the peers and puts the rest off; waits if nothing
+ * was put off before. Returns false when the queue is shut and empty. */
+static bool take_events(lm_driver_t *driver)
+{
+    gpr_timespec at_once = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    gpr_timespec until = driver->later.n ? at_once : in_ms(TICK_MS);
+    for (int i = 0; i < TAKEN_MAX; i++) {
         grpc_event event = grpc_completion_queue_next(driver->queue, until, NULL);
-        if (event.type == GRPC_QUEUE_SHUTDOWN) return *n > 0;
+        if (event.type == GRPC_QUEUE_SHUTDOWN) return driver->later.n > 0;
         if (event.type == GRPC_QUEUE_TIMEOUT) return true;
-        events[(*n)++] = event;
-        until = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+        if (((lm_tag_t *)event.tag)->first)
+            handle(event);
+        else
+            put_off(driver, event);
+        until = at_once;
     }
     return true;
 }
 
+static void handle_later(lm_driver_t *driver)
+{
+    lm_later_t *later = &driver->later;
+    for (int i = 0; i < TURN_MAX && later->n > 0; i++) {
+        grpc_event event = later->events[later->first];
+        later->first = (later->first + 1) % later->n_max;
+        later->n--;
+        handle(event);
+    }
+}
+
+/* Clients may have thousands of completions waiting; those of the peers overtake them here. */
 static void *run(void *arg)
 {
     lm_driver_t *driver = arg;
-    grpc_event events[EVENTS_MAX];
-    size_t n;
-    while (take_events(driver, events, &n)) {
-        handle_batch(events, n);
+    while (take_events(driver)) {
+        handle_later(driver);
         maybe_cancel_all(driver);
     }
     return NULL;
@@ -274,5 +296,6 @@ void lm_frontend_driver_destroy(lm_frontend_driver_t **face)
     pthread_cond_destroy(&driver->changed);
     pthread_mutex_destroy(&driver->lock);
     free((void *)(uintptr_t)driver->overloaded_details.data);
+    free(driver->later.events);
     free(driver);
 }

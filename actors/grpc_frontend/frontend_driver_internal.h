@@ -88,11 +88,18 @@ typedef struct lm_server {
     bool shutting;
 } lm_server_t;
 
+/** Completions of clients that wait until the peers have been served: a ring. */
+typedef struct {
+    grpc_event *events;
+    size_t first, n, n_max;
+} lm_later_t;
+
 struct lm_driver {
     lm_frontend_driver_t face; /* first */
     lm_frontend_inlet_t clients, peers;
     grpc_completion_queue *queue;
     pthread_t thread;
+    lm_later_t later; /* of the gRPC thread alone */
     lm_bytes_t overloaded_details;
 
     pthread_mutex_t lock; /* guards what follows */

@@ -37,7 +37,8 @@ void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node)
 {
     lm_frontend_clients_t *room = call->room;
     const lm_bus_peer_config_t *peer = lm_frontend_config_peer(room->config, node);
-    if (!peer) {
+    /* Its time may have run out in this very turn; then its timer is about to fire. */
+    if (!peer || room->now_us >= call->give_up_us) {
         lm_frontend_call_retry(call, LM_RC_NO_LEADER);
         return;
     }

@@ -53,6 +53,8 @@ lm_frontend_peer_t *lm_frontend_peers_find(lm_frontend_peers_t *room, lm_bytes_t
     return NULL;
 }
 
+static void report(lm_frontend_peers_t *room);
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static void on_start(void *self, const lm_message_t *message, lm_outbox_t *out)
@@ -113,6 +115,7 @@ static void on_listening(lm_frontend_peers_t *room, lm_frontend_event_t *event)
     (void)event;
     room->listening = true;
     lm_outbox_ready(room->out);
+    report(room);
 }
 
 static void on_not_bound(lm_frontend_peers_t *room, lm_frontend_event_t *event)

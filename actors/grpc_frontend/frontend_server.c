@@ -268,6 +268,9 @@ void lm_server_cancel_all(lm_driver_t *driver)
 {
     for (int i = 0; i < 2; i++) {
         lm_server_t *server = &driver->servers[i];
-        if (server->grpc && server->shutting) grpc_server_cancel_all_calls(server->grpc);
+        pthread_mutex_lock(&driver->lock);
+        grpc_server *grpc = server->shutting ? server->grpc : NULL;
+        pthread_mutex_unlock(&driver->lock);
+        if (grpc) grpc_server_cancel_all_calls(grpc);
     }
 }

@@ -649,6 +649,19 @@ Test(frontend_clients_room, a_lock_that_never_answers_leaves_a_change_in_doubt)
     (void)asked;
 }
 
+Test(frontend_clients_room, a_call_whose_time_runs_out_before_it_is_passed_on_is_not_passed_on)
+{
+    fake_handle_t *call = acquire(300);
+    const lm_test_sent_t *asked = lock_call();
+    lm_test_freeze(host, 400000);
+    lm_peer_lock_answer_t back = sent_back("n2", 1, LM_RC_OK);
+    lock_answers(asked, &back);
+    lm_test_advance(host, 1000);
+    cr_assert_eq(fake_count(driver, LM_METHOD_FORWARD), 0);
+    cr_assert(call->finished);
+    cr_assert_eq(call->status, UNAVAILABLE);
+}
+
 /* ---- callers that go --------------------------------------------------------------------------
  */
 
