@@ -1,14 +1,14 @@
 /* Acquire: who is read, who listens, who is proposed; and what apply says to those who listen.
  *
  * Invariants
- *   U1  A repeat of a request that holds or has ended is answered as a linearizable read, never from
- *       the table alone (S6); one that waits or is on its way gets a listener more.
- *   U2  Whether an Acquire of an owner who holds or waits already gets that hold or joins that wait
- *       is decided in apply (S11b), so it is proposed like any other.
- *   U3  A grant, and the end of a wait, are told to every listener of the party except those whose
- *       own Acquire is still on its way: that one will bring them an answer of their own.
- *   U4  Nobody is told of a hold while an Abandon of it is on its way (S10c): repeats are parked, and
- *       an Acquire that was on its way before had its listener counted then. */
+ *   U1  A repeat of a request that holds or has ended is answered as a linearizable read, never
+ * from the table alone (S6); one that waits or is on its way gets a listener more. U2  Whether an
+ * Acquire of an owner who holds or waits already gets that hold or joins that wait is decided in
+ * apply (S11b), so it is proposed like any other. U3  A grant, and the end of a wait, are told to
+ * every listener of the party except those whose own Acquire is still on its way: that one will
+ * bring them an answer of their own. U4  Nobody is told of a hold while an Abandon of it is on its
+ * way (S10c): repeats are parked, and an Acquire that was on its way before had its listener
+ * counted then. */
 #include "base_check.h"
 #include "lock_state.h"
 
@@ -82,7 +82,7 @@ void lm_lock_acquire_handle(lm_lock_room_t *room, lm_lock_call_t *call)
     lm_lock_party_settle(room, party);
 }
 
-/* ---- what apply says -------------------------------------------------------------------------------------- */
+/* ---- what apply says ------------------------------------------------------------------------- */
 
 /* Calls each for every listener of the party that apply now speaks to: those with that request id,
  * or, with none given, those who wait for nothing of their own (U3). each may end the call. */
@@ -151,7 +151,7 @@ void lm_lock_acquire_granted(lm_lock_room_t *room, const lm_effect_t *effect)
     lm_lock_party_settle(room, party);
 }
 
-/* ---- ends of waits ------------------------------------------------------------------------------------------ */
+/* ---- ends of waits --------------------------------------------------------------------------- */
 
 static void tell_timed_out(lm_lock_room_t *room, lm_lock_call_t *call, const lm_effect_t *effect)
 {
@@ -182,7 +182,7 @@ void lm_lock_acquire_wait_ended(lm_lock_room_t *room, const lm_effect_t *effect)
     lm_lock_party_settle(room, party);
 }
 
-/* ---- refused by raft ------------------------------------------------------------------------------------------- */
+/* ---- refused by raft ------------------------------------------------------------------------- */
 
 void lm_lock_acquire_refused(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code)
 {

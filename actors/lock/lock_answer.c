@@ -53,7 +53,7 @@ void lm_lock_answer_forward(lm_lock_room_t *room, lm_lock_call_t *call)
     send(room, call, &answer);
 }
 
-/* ---- Acquire ---------------------------------------------------------------------------------------------- */
+/* ---- Acquire --------------------------------------------------------------------------------- */
 
 static void send_acquire(lm_lock_room_t *room, lm_lock_call_t *call,
                          lm_api_acquire_response_t *response, uint64_t op_seq)
@@ -125,9 +125,8 @@ void lm_lock_answer_not_granted(lm_lock_room_t *room, lm_lock_call_t *call,
 static void answer_ended(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t *record,
                          lm_api_end_cause_t cause, uint64_t op_seq)
 {
-    lm_api_acquire_response_t response = {.result = LM_API_ACQUIRE_RESULT_ENDED,
-                                          .token = record->token,
-                                          .end_cause = cause};
+    lm_api_acquire_response_t response = {
+        .result = LM_API_ACQUIRE_RESULT_ENDED, .token = record->token, .end_cause = cause};
     send_acquire(room, call, &response, op_seq);
 }
 
@@ -159,7 +158,7 @@ void lm_lock_answer_finished(lm_lock_room_t *room, lm_lock_call_t *call, const l
         lm_lock_answer_not_granted(room, call, of_end[record->end].result, op_seq);
 }
 
-/* ---- Release, Renew, Cancel ---------------------------------------------------------------------------------- */
+/* ---- Release, Renew, Cancel ------------------------------------------------------------------ */
 
 void lm_lock_answer_released(lm_lock_room_t *room, lm_lock_call_t *call, int64_t token,
                              uint64_t op_seq)
@@ -212,7 +211,7 @@ void lm_lock_answer_cancel(lm_lock_room_t *room, lm_lock_call_t *call, const lm_
     send(room, call, &answer);
 }
 
-/* ---- Get, List -------------------------------------------------------------------------------------------------- */
+/* ---- Get, List ------------------------------------------------------------------------------- */
 
 static lm_api_waiter_t *waiters_of(lm_lock_room_t *room, const lm_lock_value_t *value, size_t most,
                                    size_t *n)

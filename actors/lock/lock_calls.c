@@ -2,12 +2,12 @@
  *
  * Invariants
  *   Q1  A call ends once: with an answer, or without one when its caller has gone.
- *   Q2  A call is stamped when it arrives, with what this lock has applied then, unless the node that
- *       took it has done so before (S12a). As long as this lock does not know how far it should be,
+ *   Q2  A call is stamped when it arrives, with what this lock has applied then, unless the node
+ * that took it has done so before (S12a). As long as this lock does not know how far it should be,
  *       calls wait unstamped: a stamp from the middle of a rebuilding would be honest but useless.
- *   Q3  An error that promises "certainly not applied" is given only if nothing was proposed for the
- *       call, or raft has refused it.
- *   Q4  A call is answered before its deadline; what happens to its wait then is the party's matter. */
+ *   Q3  An error that promises "certainly not applied" is given only if nothing was proposed for
+ * the call, or raft has refused it. Q4  A call is answered before its deadline; what happens to its
+ * wait then is the party's matter. */
 #include <stdlib.h>
 
 #include "base_check.h"
@@ -15,7 +15,7 @@
 #include "lock_hold_id.h"
 #include "lock_state.h"
 
-/* ---- reading a request --------------------------------------------------------------------------------- */
+/* ---- reading a request ----------------------------------------------------------------------- */
 
 /* The first field of a request that breaks a rule; field is NULL if none does. The frontend has
  * checked all this for its callers; a call may come from another node's frontend. */
@@ -162,7 +162,7 @@ static const lm_call_kind_t kinds[] = {
     [LM_PEER_LOCK_CALL_REQUEST_LIST] = {read_list, lm_lock_read_add},
 };
 
-/* ---- making and ending ------------------------------------------------------------------------------------ */
+/* ---- making and ending ----------------------------------------------------------------------- */
 
 static uint64_t hash_of(lm_generation_t generation, uint64_t correlation)
 {
@@ -236,7 +236,7 @@ static void caller_left(lm_lock_room_t *room, lm_lock_call_t *call)
     if (party) lm_lock_party_settle(room, party);
 }
 
-/* ---- times ------------------------------------------------------------------------------------------------- */
+/* ---- times ----------------------------------------------------------------------------------- */
 
 static void answer_late(lm_lock_room_t *room, lm_lock_call_t *call)
 {
@@ -263,10 +263,7 @@ static void on_time(void *self, lm_lock_timer_t *timer)
     if (call->party) lm_lock_party_settle(room, call->party);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static void set_times(lm_lock_room_t *room, lm_lock_call_t *call,
                       const lm_peer_call_context_t *context)
@@ -287,7 +284,7 @@ static void set_times(lm_lock_room_t *room, lm_lock_call_t *call,
                       on_time);
 }
 
-/* ---- handling ------------------------------------------------------------------------------------------------ */
+/* ---- handling -------------------------------------------------------------------------------- */
 
 static void stamp(const lm_lock_room_t *room, lm_lock_call_t *call)
 {
@@ -327,7 +324,8 @@ void lm_lock_calls_on_lock_call(void *self, const lm_message_t *message, lm_outb
     lm_fault_t fault = {.field = "request", .rule = "is missing"};
     if (context->identity.size > LM_IDENTITY_BYTES_MAX)
         fault = (lm_fault_t){"identity", "is too long"};
-    bool known = body->request_case > 0 && (size_t)body->request_case < sizeof kinds / sizeof *kinds;
+    bool known =
+        body->request_case > 0 && (size_t)body->request_case < sizeof kinds / sizeof *kinds;
     if (known && kinds[body->request_case].read && context->identity.size <= LM_IDENTITY_BYTES_MAX)
         fault = kinds[body->request_case].read(room, &read, body);
     lm_lock_call_t *call = settle_down(room, &read);

@@ -81,8 +81,7 @@ void lm_lock_change_applied(lm_lock_room_t *room, lm_lock_proposal_t *proposal,
 
 void lm_lock_change_refused(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code)
 {
-    if (proposal->command.kind == LM_COMMAND_RENEW)
-        lm_lock_lease_renewal_done(room, proposal);
+    if (proposal->command.kind == LM_COMMAND_RENEW) lm_lock_lease_renewal_done(room, proposal);
     lm_lock_call_t *call = proposal->call;
     if (!call) return;
     if (code == LM_RC_NOT_LEADER || code == LM_RC_NO_LEADER)

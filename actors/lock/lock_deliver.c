@@ -15,7 +15,7 @@
 
 enum { LM_ENTRY_COMMANDS = 1 };
 
-/* ---- attaching ------------------------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 void lm_lock_deliver_attach(lm_lock_room_t *room)
 {
@@ -47,8 +47,8 @@ bool lm_lock_deliver_call_failed(lm_lock_room_t *room, uint64_t correlation)
 {
     if (!room->attach_call || correlation != room->attach_call) return false;
     room->attach_call = 0;
-    lm_lock_timer_set(&room->timers, &room->retry_attach,
-                      room->now_us + LM_LOCK_RETRY_ATTACH_US, on_retry);
+    lm_lock_timer_set(&room->timers, &room->retry_attach, room->now_us + LM_LOCK_RETRY_ATTACH_US,
+                      on_retry);
     return true;
 }
 
@@ -125,13 +125,13 @@ void lm_lock_deliver_look(lm_lock_room_t *room)
     if (!room->attached) return;
     room->state_changed = true;
     if (room->applied_index >= room->attach_commit) room->ready = true;
-    bool led = room->role_event && room->role != LM_API_RAFT_ROLE_AWAY &&
-               room->role_event->leader.size;
+    bool led =
+        room->role_event && room->role != LM_API_RAFT_ROLE_AWAY && room->role_event->leader.size;
     if (led && room->applied_index >= room->commit_index) room->current = true;
     lm_lock_calls_take_early(room);
 }
 
-/* ---- effects, for the leader --------------------------------------------------------------------------------- */
+/* ---- effects, for the leader ----------------------------------------------------------------- */
 
 static void on_consequence(lm_lock_room_t *room, const lm_effect_t *effect)
 {
@@ -144,8 +144,7 @@ static void on_consequence(lm_lock_room_t *room, const lm_effect_t *effect)
 }
 
 /* The answer to a command of ours. */
-static void on_answer(lm_lock_room_t *room, lm_lock_proposal_t *proposal,
-                      const lm_effect_t *effect)
+static void on_answer(lm_lock_room_t *room, lm_lock_proposal_t *proposal, const lm_effect_t *effect)
 {
     switch (proposal->command.kind) {
     case LM_COMMAND_TAKEOVER:
@@ -199,7 +198,7 @@ static void apply_command(lm_lock_room_t *room, const lm_command_t *command,
     lm_lock_propose_free(proposal);
 }
 
-/* ---- entries ---------------------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void apply_batch(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry)
 {

@@ -9,10 +9,10 @@
  * Invariants
  *   G1  Every attach to a leading raft, and every new term that it leads, begins with a Takeover of
  *       this lock's own pair; before it is applied nothing is served (S8).
- *   G2  At its end nothing of the leadership remains: leases, parties, parks, proposals and rounds go,
- *       and every call is sent back (S10b). What was on its way is decided by the log alone.
- *   G3  When it begins, every hold gets a lease of full length, and waits and grants that nobody asks
- *       for are spared for three seconds (S11). */
+ *   G2  At its end nothing of the leadership remains: leases, parties, parks, proposals and rounds
+ * go, and every call is sent back (S10b). What was on its way is decided by the log alone. G3  When
+ * it begins, every hold gets a lease of full length, and waits and grants that nobody asks for are
+ * spared for three seconds (S11). */
 #include "base_log.h"
 #include "lock_state.h"
 
@@ -38,11 +38,16 @@ void lm_lock_lead_end(lm_lock_room_t *room)
     lm_lock_lease_forget_all(room);
 }
 
+static lm_pair_t own_pair(const lm_lock_room_t *room)
+{
+    return (lm_pair_t){.term = room->term,
+                       .boot_id = room->generation.boot_id,
+                       .counter = room->generation.counter};
+}
+
 static void take_over(lm_lock_room_t *room)
 {
-    room->pair = (lm_pair_t){.term = room->term,
-                             .boot_id = room->generation.boot_id,
-                             .counter = room->generation.counter};
+    room->pair = own_pair(room);
     room->taking = true;
     lm_lock_propose_takeover(room);
 }
@@ -75,14 +80,10 @@ void lm_lock_lead_check(lm_lock_room_t *room)
     if (!leads || room->serving || room->taking || lm_lock_timer_is_set(&room->retry_takeover))
         return;
     /* A pair that is not greater than the one in force would be void: a greater term will come. */
-    lm_pair_t in_force = lm_table_pair(room->table);
-    if (in_force.term < room->term || lm_generation_compare(room->generation,
-                                                            (lm_generation_t){in_force.boot_id,
-                                                                              in_force.counter}) > 0)
-        take_over(room);
+    if (lm_pair_compare(own_pair(room), lm_table_pair(room->table)) > 0) take_over(room);
 }
 
-/* ---- serving --------------------------------------------------------------------------------------------- */
+/* ---- serving --------------------------------------------------------------------------------- */
 
 static void on_grace_over(void *self, lm_lock_timer_t *timer)
 {
@@ -118,7 +119,7 @@ void lm_lock_lead_taken_over(lm_lock_room_t *room, lm_pair_t pair)
     }
 }
 
-/* ---- what raft says ----------------------------------------------------------------------------------------- */
+/* ---- what raft says -------------------------------------------------------------------------- */
 
 void lm_lock_lead_on_role(void *self, const lm_message_t *message, lm_outbox_t *out)
 {

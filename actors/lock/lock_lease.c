@@ -5,18 +5,15 @@
  *       Takeover is; so it may end late, never early.
  *   E2  Nothing happens at its end but an Expire in the log, which names the hold and what it is
  *       based on (S2); it is not proposed while a Renew of the hold is on its way (S9).
- *   E3  Only the lock that has applied a grant as leader, after its own Takeover, may find it unheard
- *       (S10a): nobody was answered, or every answer was reported as undelivered (S13), and the owner
- *       has not renewed it. */
+ *   E3  Only the lock that has applied a grant as leader, after its own Takeover, may find it
+ * unheard (S10a): nobody was answered, or every answer was reported as undelivered (S13), and the
+ * owner has not renewed it. */
 #include <stdlib.h>
 
 #include "base_check.h"
 #include "lock_state.h"
 
-static uint64_t hash_of(uint64_t hold)
-{
-    return lm_lock_map_mix(hold);
-}
+static uint64_t hash_of(uint64_t hold) { return lm_lock_map_mix(hold); }
 
 lm_lock_lease_t *lm_lock_lease_find(lm_lock_room_t *room, uint64_t hold)
 {
@@ -28,7 +25,7 @@ lm_lock_lease_t *lm_lock_lease_find(lm_lock_room_t *room, uint64_t hold)
     return NULL;
 }
 
-/* ---- the clock ---------------------------------------------------------------------------------------------- */
+/* ---- the clock ------------------------------------------------------------------------------- */
 
 static void expire(lm_lock_room_t *room, lm_lock_lease_t *lease)
 {
@@ -107,7 +104,7 @@ void lm_lock_lease_expire_done(lm_lock_room_t *room, uint64_t hold)
     look_again(room, lease, room->now_us + LM_LOCK_RETRY_US);
 }
 
-/* ---- who knows of it ------------------------------------------------------------------------------------------- */
+/* ---- who knows of it ------------------------------------------------------------------------- */
 
 static void free_told(lm_lock_room_t *room, lm_lock_told_t *told)
 {
@@ -168,7 +165,7 @@ void lm_lock_lease_on_undelivered(void *self, const lm_message_t *message, lm_ou
     lm_lock_party_settle(room, party);
 }
 
-/* ---- ends --------------------------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void free_lease(lm_lock_room_t *room, lm_lock_lease_t *lease)
 {

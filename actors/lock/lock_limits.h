@@ -24,7 +24,7 @@
 #define LM_LOCK_SHOWN_MAX 1000
 #define LM_LOCK_PAGE_DEFAULT 100
 
-/* ---- times in microseconds --------------------------------------------------------------------------- */
+/* ---- times in microseconds ------------------------------------------------------------------- */
 
 /* Waiters that were there at a Takeover have this long to be listened to again. */
 #define LM_LOCK_GRACE_US UINT64_C(3000000)
@@ -42,7 +42,8 @@
 #define LM_LOCK_ANSWER_MARGIN_US UINT64_C(5000)
 /* A call without a deadline. */
 #define LM_LOCK_CALL_US UINT64_C(5000000)
-/* A proposal always ends with an answer or with a restart of raft, which may sit in blocking I/O. */
+/* A proposal always ends with an answer or with a restart of raft, which may sit in blocking I/O.
+ */
 #define LM_LOCK_PROPOSE_US UINT64_C(600000000)
 #define LM_LOCK_READ_INDEX_US UINT64_C(5000000)
 /* Reports to raft and to health. */

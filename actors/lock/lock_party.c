@@ -74,8 +74,8 @@ void lm_lock_party_add(lm_lock_party_t *party, lm_lock_call_t *call)
 lm_lock_proposal_t *lm_lock_party_acquire_of(lm_lock_party_t *party, lm_bytes_t request_id)
 {
     lm_lock_proposal_t *proposal;
-    TAILQ_FOREACH (proposal, &party->acquires, in_party)
-        if (lm_bytes_equal(proposal->command.key.request_id, request_id)) return proposal;
+    TAILQ_FOREACH(proposal, &party->acquires, in_party)
+    if (lm_bytes_equal(proposal->command.key.request_id, request_id)) return proposal;
     return NULL;
 }
 
@@ -97,7 +97,7 @@ void lm_lock_party_forget_all(lm_lock_room_t *room)
     }
 }
 
-/* ---- settling -------------------------------------------------------------------------------------------- */
+/* ---- settling -------------------------------------------------------------------------------- */
 
 static void propose_end(lm_lock_room_t *room, lm_lock_party_t *party, lm_command_kind_t kind,
                         uint64_t number)
@@ -123,7 +123,8 @@ static void settle_times(lm_lock_room_t *room, lm_lock_party_t *party, uint64_t 
 {
     bool some = false, all = true;
     lm_lock_call_t *call, *next;
-    TAILQ_FOREACH (call, &party->calls, in_party) {
+    TAILQ_FOREACH(call, &party->calls, in_party)
+    {
         bool due = is_due(party, call);
         some = some || due;
         all = all && due;
@@ -183,7 +184,8 @@ void lm_lock_party_unpark(lm_lock_room_t *room, lm_lock_party_t *party, bool ref
     party->parks--;
     if (refused)
         lm_lock_timer_set(&room->timers, &party->retry, room->now_us + LM_LOCK_RETRY_US, on_retry);
-    /* A call that is taken up may park the party again; those behind it then stay where they are. */
+    /* A call that is taken up may park the party again; those behind it then stay where they are.
+     */
     for (lm_lock_call_t *call = TAILQ_FIRST(&party->calls), *next; call; call = next) {
         next = TAILQ_NEXT(call, in_party);
         if (!party->parks && call->stage == LM_STAGE_PARKED) lm_lock_acquire_decide(room, call);
@@ -207,11 +209,8 @@ static void sweep_one(void *arg, const lm_record_t *record)
         const lm_lock_lease_t *lease = lm_lock_lease_find(room, record->seat.number);
         if (!lease || !lm_lock_lease_is_unheard(lease)) return;
     }
-    lm_lock_party_settle(room, lm_lock_party_get(room, lm_entry_name(record->lock), key.identity,
-                                                 key.owner));
+    lm_lock_party_settle(
+        room, lm_lock_party_get(room, lm_entry_name(record->lock), key.identity, key.owner));
 }
 
-void lm_lock_party_sweep(lm_lock_room_t *room)
-{
-    lm_table_each(room->table, sweep_one, room);
-}
+void lm_lock_party_sweep(lm_lock_room_t *room) { lm_table_each(room->table, sweep_one, room); }

@@ -25,8 +25,7 @@ lm_lock_proposal_t *lm_lock_propose_add(lm_lock_room_t *room, const lm_command_t
                                         lm_lock_party_t *party, lm_lock_call_t *call)
 {
     const lm_request_key_t *key = &command->key;
-    size_t texts =
-        key->identity.size + key->owner.size + key->request_id.size + command->name.size;
+    size_t texts = key->identity.size + key->owner.size + key->request_id.size + command->name.size;
     lm_lock_proposal_t *proposal = lm_alloc(sizeof *proposal + texts);
     memset(proposal, 0, sizeof *proposal);
     uint8_t *at = proposal->text;
@@ -52,7 +51,7 @@ bool lm_lock_propose_is_full(const lm_lock_room_t *room)
     return room->n_queue >= LM_LOCK_QUEUE_MAX;
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------ */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static lm_lock_batch_t *batch_new(void)
 {
@@ -84,8 +83,8 @@ static void send_batch(lm_lock_room_t *room, lm_lock_batch_t *batch, size_t n, b
     lm_command_t *commands = lm_arena_alloc(room->scratch, n * sizeof *commands);
     size_t i = 0;
     lm_lock_proposal_t *proposal;
-    TAILQ_FOREACH (proposal, &batch->proposals, in_list)
-        commands[i++] = proposal->command;
+    TAILQ_FOREACH(proposal, &batch->proposals, in_list)
+    commands[i++] = proposal->command;
     LM_CHECK(i == n, "a batch of %zu commands has %zu", n, i);
     lm_bytes_t entry = lm_wire_command_encode(commands, n, room->scratch);
     batch->entry = lm_alloc(entry.size);
@@ -93,10 +92,8 @@ static void send_batch(lm_lock_room_t *room, lm_lock_batch_t *batch, size_t n, b
     memcpy(batch->entry, entry.data, entry.size);
     lm_bus_generation_t incarnation = {.boot_id = room->generation.boot_id,
                                        .counter = room->generation.counter};
-    lm_bus_propose_t body = {.term = room->pair.term,
-                             .incarnation = &incarnation,
-                             .takeover = takeover,
-                             .entry = entry};
+    lm_bus_propose_t body = {
+        .term = room->pair.term, .incarnation = &incarnation, .takeover = takeover, .entry = entry};
     batch->correlation = lm_outbox_call(room->out, LM_RAFT, LM_MSG_PROPOSE, &body,
                                         room->now_us + LM_LOCK_PROPOSE_US, 0);
     room->flight[room->n_flight++] = batch;
@@ -104,8 +101,7 @@ static void send_batch(lm_lock_room_t *room, lm_lock_batch_t *batch, size_t n, b
 
 void lm_lock_propose_flush(lm_lock_room_t *room)
 {
-    while (room->serving && room->n_flight < LM_LOCK_IN_FLIGHT_MAX &&
-           !TAILQ_EMPTY(&room->queue)) {
+    while (room->serving && room->n_flight < LM_LOCK_IN_FLIGHT_MAX && !TAILQ_EMPTY(&room->queue)) {
         size_t n;
         lm_lock_batch_t *batch = batch_from_queue(room, &n);
         send_batch(room, batch, n, false);
@@ -130,7 +126,7 @@ void lm_lock_propose_takeover(lm_lock_room_t *room)
     send_batch(room, batch, n, true);
 }
 
-/* ---- what becomes of them -------------------------------------------------------------------------------- */
+/* ---- what becomes of them -------------------------------------------------------------------- */
 
 static lm_lock_batch_t *take_batch(lm_lock_room_t *room, size_t at)
 {
@@ -169,9 +165,9 @@ static void certainly_not_applied(const lm_lock_proposal_t *proposal)
     if (proposal->call) proposal->call->maybe_applied = false;
     if (proposal->command.kind != LM_COMMAND_ACQUIRE) return;
     lm_lock_call_t *call;
-    TAILQ_FOREACH (call, &proposal->party->calls, in_party)
-        if (lm_bytes_equal(call->key.request_id, proposal->command.key.request_id))
-            call->maybe_applied = false;
+    TAILQ_FOREACH(call, &proposal->party->calls, in_party)
+    if (lm_bytes_equal(call->key.request_id, proposal->command.key.request_id))
+        call->maybe_applied = false;
 }
 
 static void refuse(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code)

@@ -31,7 +31,7 @@ const void *lm_lock_room_keep(lm_lock_room_t *room, const lm_wire_type_t *type, 
     return kept;
 }
 
-/* ---- the clock ------------------------------------------------------------------------------------------- */
+/* ---- the clock ------------------------------------------------------------------------------- */
 
 static void on_tick(void *self, lm_lock_timer_t *timer)
 {
@@ -65,13 +65,12 @@ static void on_turn_end(void *self, uint64_t now_us, lm_outbox_t *out)
     lm_arena_reset(room->scratch);
 }
 
-/* ---- what others are ---------------------------------------------------------------------------------------- */
+/* ---- what others are ------------------------------------------------------------------------- */
 
 static void on_start(void *self, const lm_message_t *message, lm_outbox_t *out)
 {
     lm_lock_room_t *room = lm_lock_room_enter(self, message, out);
-    room->config =
-        lm_lock_room_keep(room, &lm_bus_node_config_type, message->body, room->texts);
+    room->config = lm_lock_room_keep(room, &lm_bus_node_config_type, message->body, room->texts);
     room->started = true;
     lm_lock_deliver_attach(room);
     lm_lock_timer_set(&room->timers, &room->tick, room->now_us, on_tick);
@@ -114,7 +113,7 @@ static void on_call_failed(void *self, lm_message_number_t number, uint64_t corr
         lm_lock_deliver_call_failed(room, correlation);
 }
 
-/* ---- the definition ------------------------------------------------------------------------------------------- */
+/* ---- the definition -------------------------------------------------------------------------- */
 
 static const lm_room_row_t rows[] = {
     {LM_MSG_START, on_start, STATE_NEW},
@@ -199,7 +198,7 @@ void lm_lock_room_destroy(lm_lock_room_t **self)
     *self = NULL;
 }
 
-/* ---- for tests ---------------------------------------------------------------------------------------------------- */
+/* ---- for tests ------------------------------------------------------------------------------- */
 
 const lm_table_t *lm_lock_room_table(const lm_lock_room_t *room) { return room->table; }
 
@@ -212,8 +211,8 @@ size_t lm_lock_room_commands(const lm_lock_room_t *room)
     size_t n = room->n_queue;
     for (size_t i = 0; i < room->n_flight; i++) {
         const lm_lock_proposal_t *proposal;
-        TAILQ_FOREACH (proposal, &room->flight[i]->proposals, in_list)
-            n++;
+        TAILQ_FOREACH(proposal, &room->flight[i]->proposals, in_list)
+        n++;
     }
     return n;
 }

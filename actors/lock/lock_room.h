@@ -1,5 +1,6 @@
-/* The room of the lock actor: the region's state machine on this node, and, on the leader, everything
- * around it that counts time and talks to callers. README.md tells what comes in and goes out. */
+/* The room of the lock actor: the region's state machine on this node, and, on the leader,
+ * everything around it that counts time and talks to callers. README.md tells what comes in and
+ * goes out. */
 #ifndef LM_LOCK_ROOM_H
 #define LM_LOCK_ROOM_H
 
@@ -16,7 +17,7 @@ void lm_lock_room_destroy(lm_lock_room_t **room);
 /** Its description for a host. */
 const lm_room_t *lm_lock_room_definition(void);
 
-/* ---- for tests ------------------------------------------------------------------------------------ */
+/* ---- for tests ------------------------------------------------------------------------------- */
 
 const lm_table_t *lm_lock_room_table(const lm_lock_room_t *room);
 /** True while it leads and its Takeover has been applied. */

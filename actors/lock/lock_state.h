@@ -8,15 +8,13 @@
  *   batch     the proposals of one entry
  *
  * Invariants
- *   K1  Leases, parties, proposals and batches exist only while this lock leads; all of them go when
- *       it ceases to, and every call then gets FORWARD.
- *   K2  A call of an Acquire belongs to its party from its handling to its end; the other kinds
- *       belong to none.
- *   K3  parks of a party = its Leave, Abandon and WaitTimeout commands in the queue or on their way
- *       (S10c). While it is not 0, new calls of the party wait, and no further such command is made.
- *   K4  While serving, every hold of the table has exactly one lease.
- *   K5  Nothing is proposed or answered from the table before the own Takeover has been applied, or
- *       after one of somebody else (S8, S10b).
+ *   K1  Leases, parties, proposals and batches exist only while this lock leads; all of them go
+ * when it ceases to, and every call then gets FORWARD. K2  A call of an Acquire belongs to its
+ * party from its handling to its end; the other kinds belong to none. K3  parks of a party = its
+ * Leave, Abandon and WaitTimeout commands in the queue or on their way (S10c). While it is not 0,
+ * new calls of the party wait, and no further such command is made. K4  While serving, every hold
+ * of the table has exactly one lease. K5  Nothing is proposed or answered from the table before the
+ * own Takeover has been applied, or after one of somebody else (S8, S10b).
  */
 #ifndef LM_LOCK_STATE_H
 #define LM_LOCK_STATE_H
@@ -118,18 +116,18 @@ struct lm_lock_told {
 struct lm_lock_proposal {
     TAILQ_ENTRY(lm_lock_proposal) in_list;
     TAILQ_ENTRY(lm_lock_proposal) in_party;
-    lm_command_t command; /* its views point into text */
+    lm_command_t command;   /* its views point into text */
     lm_lock_call_t *call;   /* of release, renew, cancel: who waits; NULL: has left */
     lm_lock_party_t *party; /* of acquire, leave, abandon, wait_timeout */
-    size_t bytes;     /* at most, in an entry */
-    bool holds_lease; /* counts in the lease's renewals */
+    size_t bytes;           /* at most, in an entry */
+    bool holds_lease;       /* counts in the lease's renewals */
     uint8_t text[];
 };
 
 typedef struct {
     uint64_t correlation; /* of its PROPOSE while that has no answer */
     uint64_t index, term; /* 0 until raft has said */
-    uint8_t *entry; /* owned */
+    uint8_t *entry;       /* owned */
     size_t entry_size;
     struct lm_lock_proposals proposals;
 } lm_lock_batch_t;
@@ -211,11 +209,12 @@ struct lm_lock_room {
     lm_lock_figures_t figures;
 };
 
-/* ---- lock_calls.c: the life of a call ----------------------------------------------------------------- */
+/* ---- lock_calls.c: the life of a call -------------------------------------------------------- */
 
 void lm_lock_calls_on_lock_call(void *room, const lm_message_t *message, lm_outbox_t *out);
 void lm_lock_calls_on_listener_gone(void *room, const lm_message_t *message, lm_outbox_t *out);
-/** Decides anew about a call: sends it back if this lock does not serve, or gives it to its kind. */
+/** Decides anew about a call: sends it back if this lock does not serve, or gives it to its kind.
+ */
 void lm_lock_calls_handle(lm_lock_room_t *room, lm_lock_call_t *call);
 /** Takes up the calls that came early. */
 void lm_lock_calls_take_early(lm_lock_room_t *room);
@@ -228,7 +227,7 @@ void lm_lock_calls_forward_all(lm_lock_room_t *room);
 /** Ends the calls of starts of the clients room before this one. */
 void lm_lock_calls_drop_older(lm_lock_room_t *room, lm_generation_t generation);
 
-/* ---- lock_answer.c: answers to calls; each of these ends and frees the call ---------------------------- */
+/* ---- lock_answer.c: answers to calls; each of these ends and frees the call ------------------ */
 
 void lm_lock_answer_error(lm_lock_room_t *room, lm_lock_call_t *call, lm_rc_t code,
                           const char *field, const char *text);
@@ -254,7 +253,7 @@ void lm_lock_answer_list(lm_lock_room_t *room, lm_lock_call_t *call);
 /** Where and when an answer is made; in the scratch arena. */
 lm_api_response_header_t *lm_lock_answer_header(lm_lock_room_t *room, uint64_t op_seq);
 
-/* ---- lock_acquire.c ------------------------------------------------------------------------------------- */
+/* ---- lock_acquire.c -------------------------------------------------------------------------- */
 
 /** Takes an Acquire to its party, decides about it, and settles the party. */
 void lm_lock_acquire_handle(lm_lock_room_t *room, lm_lock_call_t *call);
@@ -269,14 +268,14 @@ void lm_lock_acquire_wait_ended(lm_lock_room_t *room, const lm_effect_t *effect)
 /** An Acquire of ours is certainly not applied. */
 void lm_lock_acquire_refused(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code);
 
-/* ---- lock_change.c: Release, Renew, Cancel --------------------------------------------------------------- */
+/* ---- lock_change.c: Release, Renew, Cancel --------------------------------------------------- */
 
 void lm_lock_change_handle(lm_lock_room_t *room, lm_lock_call_t *call);
 void lm_lock_change_applied(lm_lock_room_t *room, lm_lock_proposal_t *proposal,
                             const lm_effect_t *effect);
 void lm_lock_change_refused(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code);
 
-/* ---- lock_party.c: parking, and what follows when nobody listens ------------------------------------------ */
+/* ---- lock_party.c: parking, and what follows when nobody listens ----------------------------- */
 
 /** The party of that owner and lock, made if there is none. */
 lm_lock_party_t *lm_lock_party_get(lm_lock_room_t *room, lm_bytes_t name, lm_bytes_t identity,
@@ -298,7 +297,7 @@ void lm_lock_party_settle_all(lm_lock_room_t *room);
 void lm_lock_party_sweep(lm_lock_room_t *room);
 void lm_lock_party_forget_all(lm_lock_room_t *room);
 
-/* ---- lock_lease.c ------------------------------------------------------------------------------------------- */
+/* ---- lock_lease.c ---------------------------------------------------------------------------- */
 
 /** Starts the clock of a hold, now, at its full length; makes the lease if there is none. */
 lm_lock_lease_t *lm_lock_lease_start(lm_lock_room_t *room, const lm_record_t *record, bool mine);
@@ -318,7 +317,7 @@ void lm_lock_lease_renewal_done(lm_lock_room_t *room, lm_lock_proposal_t *propos
 void lm_lock_lease_expire_done(lm_lock_room_t *room, uint64_t hold);
 void lm_lock_lease_forget_all(lm_lock_room_t *room);
 
-/* ---- lock_propose.c --------------------------------------------------------------------------------------------- */
+/* ---- lock_propose.c -------------------------------------------------------------------------- */
 
 /** Puts a command under the present pair into the queue; everything it views is copied. */
 lm_lock_proposal_t *lm_lock_propose_add(lm_lock_room_t *room, const lm_command_t *command,
@@ -332,7 +331,8 @@ void lm_lock_propose_flush(lm_lock_room_t *room);
 void lm_lock_propose_on_proposed(void *room, const lm_message_t *message, lm_outbox_t *out);
 /** A PROPOSE failed. True if the correlation was one. */
 bool lm_lock_propose_call_failed(lm_lock_room_t *room, uint64_t correlation, lm_rc_t why);
-/** The batch that this committed entry is, taken out of the flight; NULL if it is of somebody else. */
+/** The batch that this committed entry is, taken out of the flight; NULL if it is of somebody else.
+ */
 lm_lock_batch_t *lm_lock_propose_match(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry);
 /** Takes the oldest proposal out of a batch; it is the caller's. NULL if there is none left. */
 lm_lock_proposal_t *lm_lock_propose_take(lm_lock_batch_t *batch);
@@ -342,7 +342,7 @@ void lm_lock_propose_free(lm_lock_proposal_t *proposal);
 void lm_lock_propose_done(lm_lock_batch_t *batch);
 void lm_lock_propose_forget_all(lm_lock_room_t *room);
 
-/* ---- lock_read.c ---------------------------------------------------------------------------------------------------- */
+/* ---- lock_read.c ----------------------------------------------------------------------------- */
 
 void lm_lock_read_add(lm_lock_room_t *room, lm_lock_call_t *call);
 /** Asks for a round for the reads that have none; at the end of a turn. */
@@ -353,7 +353,7 @@ bool lm_lock_read_call_failed(lm_lock_room_t *room, uint64_t correlation);
 void lm_lock_read_applied(lm_lock_room_t *room);
 void lm_lock_read_forget_all(lm_lock_room_t *room);
 
-/* ---- lock_lead.c ---------------------------------------------------------------------------------------------------- */
+/* ---- lock_lead.c ----------------------------------------------------------------------------- */
 
 void lm_lock_lead_on_role(void *room, const lm_message_t *message, lm_outbox_t *out);
 /** Begins or ends leading, after anything that decides about it has changed. */
@@ -369,7 +369,7 @@ void lm_lock_lead_end(lm_lock_room_t *room);
 /** Name of the node to which calls are to go; empty if there is none to name. */
 lm_bytes_t lm_lock_lead_name(const lm_lock_room_t *room);
 
-/* ---- lock_deliver.c -------------------------------------------------------------------------------------------------- */
+/* ---- lock_deliver.c -------------------------------------------------------------------------- */
 
 void lm_lock_deliver_attach(lm_lock_room_t *room);
 void lm_lock_deliver_on_attached(void *room, const lm_message_t *message, lm_outbox_t *out);
@@ -387,7 +387,7 @@ void lm_lock_deliver_tell_cluster(lm_lock_room_t *room);
 /** Looks whether this node now knows where it stands, and takes up early calls. */
 void lm_lock_deliver_look(lm_lock_room_t *room);
 
-/* ---- lock_status.c ---------------------------------------------------------------------------------------------------- */
+/* ---- lock_status.c --------------------------------------------------------------------------- */
 
 void lm_lock_status_on_query(void *room, const lm_message_t *message, lm_outbox_t *out);
 void lm_lock_status_on_regions(void *room, const lm_message_t *message, lm_outbox_t *out);

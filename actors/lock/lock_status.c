@@ -25,15 +25,14 @@ static lm_bytes_t problem(const lm_lock_room_t *room)
     return (lm_bytes_t){0};
 }
 
-/* ---- GetStatus ------------------------------------------------------------------------------------------- */
+/* ---- GetStatus ------------------------------------------------------------------------------- */
 
 static void fill_members(lm_lock_room_t *room, lm_api_get_status_response_t *status)
 {
     const lm_bus_raft_role_event_t *role = room->role_event;
     if (!role) return;
     status->n_members = role->n_members;
-    status->members =
-        lm_arena_alloc(room->scratch, role->n_members * sizeof *status->members);
+    status->members = lm_arena_alloc(room->scratch, role->n_members * sizeof *status->members);
     for (size_t i = 0; i < role->n_members; i++) {
         const lm_bus_raft_member_t *member = &role->members[i];
         status->members[i] = (lm_api_member_t){
@@ -49,8 +48,7 @@ static void fill_regions(lm_lock_room_t *room, lm_api_get_status_response_t *sta
     const lm_bus_region_table_t *table = room->regions;
     if (!table) return;
     status->n_regions = table->n_regions;
-    status->regions =
-        lm_arena_alloc(room->scratch, table->n_regions * sizeof *status->regions);
+    status->regions = lm_arena_alloc(room->scratch, table->n_regions * sizeof *status->regions);
     for (size_t i = 0; i < table->n_regions; i++) {
         const lm_bus_region_peer_status_t *region = &table->regions[i];
         status->regions[i] = (lm_api_region_status_t){.region = region->region,
@@ -81,8 +79,7 @@ void lm_lock_status_on_query(void *self, const lm_message_t *message, lm_outbox_
         .commit_index = room->commit_index,
         .applied_index = room->applied_index,
         .last_index = last_index(room),
-        .state_hash =
-            lm_arena_print(room->scratch, "%016" PRIx64, lm_table_hash(room->table)),
+        .state_hash = lm_arena_print(room->scratch, "%016" PRIx64, lm_table_hash(room->table)),
         .version = config->version,
         .locks = counts.locks,
         .holds = counts.holds,
@@ -96,7 +93,7 @@ void lm_lock_status_on_query(void *self, const lm_message_t *message, lm_outbox_
     lm_outbox_reply(out, &message->from, LM_MSG_STATUS_ANSWER, &status);
 }
 
-/* ---- the report ------------------------------------------------------------------------------------------- */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 enum { LM_METRICS_MAX = 64, LM_DETAILS_MAX = 8 };
 
@@ -112,10 +109,8 @@ static lm_bus_metric_t *metric(lm_report_t *report, lm_bus_metric_kind_t kind, c
                                const char *help, uint64_t value)
 {
     lm_bus_metric_t *metric = &report->metrics[report->n_metrics++];
-    *metric = (lm_bus_metric_t){.name = lm_bytes_of(name),
-                                .help = lm_bytes_of(help),
-                                .kind = kind,
-                                .value = (double)value};
+    *metric = (lm_bus_metric_t){
+        .name = lm_bytes_of(name), .help = lm_bytes_of(help), .kind = kind, .value = (double)value};
     return metric;
 }
 
@@ -127,8 +122,8 @@ static void detail(lm_report_t *report, const char *key, lm_bytes_t value, bool 
 
 static void acquire_metrics(const lm_lock_room_t *room, lm_report_t *report)
 {
-    static const char *const modes[] = {[LM_MODE_EXCLUSIVE] = "exclusive",
-                                        [LM_MODE_SHARED] = "shared"};
+    static const char *const modes[] = {
+        [LM_MODE_EXCLUSIVE] = "exclusive", [LM_MODE_SHARED] = "shared"};
     static const char *const results[] = {"error",     "granted", "held",
                                           "timed_out", "ended",   "cancelled"};
     for (size_t mode = LM_MODE_EXCLUSIVE; mode <= LM_MODE_SHARED; mode++) {
@@ -138,8 +133,8 @@ static void acquire_metrics(const lm_lock_room_t *room, lm_report_t *report)
                        "Acquires that this node answered.", room->figures.acquires[mode][result]);
             one->n_labels = 2;
             one->labels = lm_arena_alloc(report->arena, 2 * sizeof *one->labels);
-            one->labels[0] = (lm_bus_detail_t){.key = lm_bytes_of("mode"),
-                                               .value = lm_bytes_of(modes[mode])};
+            one->labels[0] =
+                (lm_bus_detail_t){.key = lm_bytes_of("mode"), .value = lm_bytes_of(modes[mode])};
             one->labels[1] = (lm_bus_detail_t){.key = lm_bytes_of("result"),
                                                .value = lm_bytes_of(results[result])};
         }
@@ -205,8 +200,8 @@ void lm_lock_status_report(lm_lock_room_t *room)
     detail(report, "serving", lm_bytes_of(room->serving ? "true" : "false"), true);
     detail(report, "appliedIndex", lm_arena_print(room->scratch, "%" PRIu64, room->applied_index),
            true);
-    detail(report, "opSeq",
-           lm_arena_print(room->scratch, "%" PRIu64, lm_table_op_seq(room->table)), true);
+    detail(report, "opSeq", lm_arena_print(room->scratch, "%" PRIu64, lm_table_op_seq(room->table)),
+           true);
     lm_bytes_t why = problem(room);
     bool near = room->commit_index <= room->applied_index + LM_LOCK_CREDIT_ENTRIES;
     bool ready = room->attached && room->current && near && !room->draining;

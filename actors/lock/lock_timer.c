@@ -71,10 +71,7 @@ void lm_lock_timer_stop(lm_lock_timers_t *timers, lm_lock_timer_t *timer)
     sift_down(timers, last->place);
 }
 
-bool lm_lock_timer_is_set(const lm_lock_timer_t *timer)
-{
-    return timer->place != 0;
-}
+bool lm_lock_timer_is_set(const lm_lock_timer_t *timer) { return timer->place != 0; }
 
 uint64_t lm_lock_timer_next(const lm_lock_timers_t *timers)
 {

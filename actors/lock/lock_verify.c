@@ -30,7 +30,8 @@ static size_t ends_in(const struct lm_lock_proposals *list)
 {
     size_t n = 0;
     const lm_lock_proposal_t *proposal;
-    TAILQ_FOREACH (proposal, list, in_list) {
+    TAILQ_FOREACH(proposal, list, in_list)
+    {
         if (!is_end(proposal)) continue;
         LM_CHECK(proposal->party->parks > 0, "an end is on its way of a party that is not parked");
         n++;
@@ -41,7 +42,8 @@ static size_t ends_in(const struct lm_lock_proposals *list)
 static void verify_party(const lm_lock_party_t *party)
 {
     const lm_lock_call_t *call;
-    TAILQ_FOREACH (call, &party->calls, in_party) {
+    TAILQ_FOREACH(call, &party->calls, in_party)
+    {
         LM_CHECK(call->party == party, "a call is in another party");
         LM_CHECK(party->parks || call->stage != LM_STAGE_PARKED, "a call is parked for nothing");
     }
@@ -53,7 +55,8 @@ static void verify_party(const lm_lock_party_t *party)
 static void verify_call(const lm_lock_room_t *room, const lm_lock_call_t *call)
 {
     LM_CHECK(lm_lock_timer_is_set(&call->timer), "nothing will end a call");
-    LM_CHECK(room->serving || call->stage == LM_STAGE_EARLY, "a call waits for a lock that follows");
+    LM_CHECK(room->serving || call->stage == LM_STAGE_EARLY,
+             "a call waits for a lock that follows");
     LM_CHECK(call->stage == LM_STAGE_EARLY || call->stamped, "a call is not stamped");
     LM_CHECK(call->stage != LM_STAGE_PROPOSED || call->proposal, "a call waits for no command");
 }
@@ -61,8 +64,8 @@ static void verify_call(const lm_lock_room_t *room, const lm_lock_call_t *call)
 void lm_lock_room_verify(const lm_lock_room_t *room)
 {
     const lm_lock_call_t *call;
-    TAILQ_FOREACH (call, &room->all, in_all)
-        verify_call(room, call);
+    TAILQ_FOREACH(call, &room->all, in_all)
+    verify_call(room, call);
     if (!room->serving) {
         LM_CHECK(!room->leases.n && !room->parties.n && !room->n_queue, "K1 does not hold");
         return;
@@ -73,7 +76,8 @@ void lm_lock_room_verify(const lm_lock_room_t *room)
     size_t parks = 0, ends = ends_in(&room->queue);
     for (size_t i = 0; i < room->n_flight; i++) ends += ends_in(&room->flight[i]->proposals);
     const lm_lock_party_t *party;
-    TAILQ_FOREACH (party, &room->all_parties, in_all) {
+    TAILQ_FOREACH(party, &room->all_parties, in_all)
+    {
         verify_party(party);
         parks += party->parks;
     }

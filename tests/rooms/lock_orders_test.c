@@ -26,15 +26,14 @@ typedef struct {
     uint64_t holder; /* a's call; 0: it never held */
     int releases;
     uint64_t calls[3];
-    bool left[3];    /* before it was answered */
+    bool left[3]; /* before it was answered */
     bool undelivered;
     bool cancelled;
 } run_t;
 
 static const lm_lock_value_t *lock_of(run_t *run)
 {
-    const lm_entry_t *lock =
-        lm_table_lock(lm_lock_room_table(run->rig->room), lm_bytes_of("x"));
+    const lm_entry_t *lock = lm_table_lock(lm_lock_room_table(run->rig->room), lm_bytes_of("x"));
     return lock ? lm_entry_value(lock) : NULL;
 }
 
@@ -45,8 +44,7 @@ static int64_t belief(run_t *run)
     for (int i = 0; i < 3; i++) {
         if (!run->calls[i] || run->left[i] || (i == 0 && run->undelivered)) continue;
         const lm_peer_lock_answer_t *answer = rig_answer(run->rig, run->calls[i]);
-        if (answer && answer->acquire &&
-            answer->acquire->result == LM_API_ACQUIRE_RESULT_GRANTED)
+        if (answer && answer->acquire && answer->acquire->result == LM_API_ACQUIRE_RESULT_GRANTED)
             token = answer->acquire->token;
     }
     return token;
@@ -78,19 +76,23 @@ static void leave(run_t *run, int i)
 static void release(run_t *run)
 {
     if (!run->holder) return;
-    const char *id = lm_arena_text(run->rig->arena,
-                                   lm_arena_print(run->rig->arena, "r%d", ++run->releases));
-    rig_release(run->rig, (rig_call_t){.owner = "a",
-                                       .id = id,
-                                       .name = "x",
-                                       .hold_id = rig_hold_id(run->rig, run->holder)});
+    const char *id =
+        lm_arena_text(run->rig->arena, lm_arena_print(run->rig->arena, "r%d", ++run->releases));
+    rig_release(
+        run->rig,
+        (rig_call_t){
+            .owner = "a", .id = id, .name = "x", .hold_id = rig_hold_id(run->rig, run->holder)});
 }
 
 static void step(run_t *run, char what)
 {
     switch (what) {
-    case '1': case '2': case '3': ask(run, what - '1'); break;
-    case 'g': case 'h': case 'i': leave(run, what - 'g'); break;
+    case '1':
+    case '2':
+    case '3': ask(run, what - '1'); break;
+    case 'g':
+    case 'h':
+    case 'i': leave(run, what - 'g'); break;
     case 'u':
         if (run->calls[0] && strcmp(rig_said(run->rig, run->calls[0]), "granted") == 0 &&
             !run->left[0]) {
@@ -157,7 +159,7 @@ static void run_steps(const char *steps, bool held)
     rig_destroy(&run.rig);
 }
 
-/* ---- all orders -------------------------------------------------------------------------------------------- */
+/* ---- all orders ------------------------------------------------------------------------------ */
 
 static bool before(const char *text, size_t end, char a)
 {

@@ -36,11 +36,11 @@ static void follow(void) { rig_role(rig, LM_API_RAFT_ROLE_FOLLOWER, rig->term + 
 static uint64_t give_back(uint64_t call, const char *owner, const char *id, const char *name)
 {
     return rig_release(
-        rig, (rig_call_t){
-                 .owner = owner, .id = id, .name = name, .hold_id = rig_hold_id(rig, call)});
+        rig,
+        (rig_call_t){.owner = owner, .id = id, .name = name, .hold_id = rig_hold_id(rig, call)});
 }
 
-/* ---- S12 ------------------------------------------------------------------------------------------------- */
+/* ---- S12 ------------------------------------------------------------------------------------- */
 
 Test(lock_repeat, s12_two_clients_may_use_one_id)
 {
@@ -95,7 +95,7 @@ Test(lock_repeat, s12_a_repeated_release_gets_the_same_answer)
     cr_assert_eq(holders("x"), 1);
 }
 
-/* ---- S12a ------------------------------------------------------------------------------------------------- */
+/* ---- S12a ------------------------------------------------------------------------------------ */
 
 Test(lock_repeat, s12a_the_first_edge_stamps_and_a_stamp_is_kept)
 {
@@ -154,8 +154,8 @@ Test(lock_repeat, s12a_a_copy_that_is_older_than_what_was_forgotten_is_not_execu
         rig_cancel(rig, (rig_call_t){.owner = "z", .id = id});
     }
     rig_settle(rig);
-    uint64_t frozen = RIG_ACQUIRE(rig, .owner = "a", .id = "1", .name = "x", .stamped = true,
-                                  .stamp = stamp);
+    uint64_t frozen =
+        RIG_ACQUIRE(rig, .owner = "a", .id = "1", .name = "x", .stamped = true, .stamp = stamp);
     rig_settle(rig);
     SAID(frozen, "error OUTCOME_UNKNOWN");
     cr_assert_eq(holders("x"), 0);
@@ -164,7 +164,7 @@ Test(lock_repeat, s12a_a_copy_that_is_older_than_what_was_forgotten_is_not_execu
     SAID(fresh, "granted");
 }
 
-/* ---- S13 --------------------------------------------------------------------------------------------------- */
+/* ---- S13 ------------------------------------------------------------------------------------- */
 
 Test(lock_repeat, s13_an_undelivered_grant_counts_as_unanswered)
 {
@@ -226,7 +226,7 @@ Test(lock_repeat, s13_a_report_about_another_leadership_changes_nothing)
     cr_assert_eq(rig_proposed(rig).n, 0);
 }
 
-/* ---- S23 ----------------------------------------------------------------------------------------------------- */
+/* ---- S23 ------------------------------------------------------------------------------------- */
 
 Test(lock_repeat, s23_calls_in_flight_when_raft_dies_are_unknown_and_resolved_by_their_ids)
 {
@@ -242,7 +242,8 @@ Test(lock_repeat, s23_calls_in_flight_when_raft_dies_are_unknown_and_resolved_by
     SAID(lost, "forward maybe");
     SAID(read, "forward");
     rig->n_pending = 0; /* what the dead raft had not looked at */
-    while (lm_test_take(rig->host, LM_MSG_PROPOSE)) {}
+    while (lm_test_take(rig->host, LM_MSG_PROPOSE)) {
+    }
     rig_attach(rig, false, rig->n_log);
     rig_role(rig, LM_API_RAFT_ROLE_LEADER, 2, "n1");
     rig_settle(rig);
@@ -278,7 +279,7 @@ Test(lock_repeat, s23_a_thousand_calls_in_flight_all_hear)
     cr_assert_eq(lm_lock_room_commands(rig->room), 0);
 }
 
-/* ---- overload ---------------------------------------------------------------------------------------------------- */
+/* ---- overload -------------------------------------------------------------------------------- */
 
 Test(lock_repeat, beyond_the_queue_acquires_are_refused_and_releases_are_not)
 {

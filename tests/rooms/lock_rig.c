@@ -55,7 +55,7 @@ rig_t *rig_leading(void)
     return rig;
 }
 
-/* ---- raft ---------------------------------------------------------------------------------------- */
+/* ---- raft ------------------------------------------------------------------------------------ */
 
 const lm_bus_attach_t *rig_attach(rig_t *rig, bool reset, uint64_t commit_index)
 {
@@ -171,16 +171,15 @@ rig_commands_t rig_proposed(rig_t *rig)
     const lm_test_sent_t *sent = first_proposal(rig);
     if (!sent) return found;
     const lm_bus_propose_t *propose = sent->body;
-    lm_rc_t rc =
-        lm_wire_command_decode(propose->entry, rig->arena, &found.items, &found.n, NULL);
+    lm_rc_t rc = lm_wire_command_decode(propose->entry, rig->arena, &found.items, &found.n, NULL);
     cr_assert_eq(rc, LM_RC_OK);
     found.takeover = propose->takeover;
-    found.pair = (lm_pair_t){propose->term, propose->incarnation->boot_id,
-                             propose->incarnation->counter};
+    found.pair =
+        (lm_pair_t){propose->term, propose->incarnation->boot_id, propose->incarnation->counter};
     return found;
 }
 
-/* ---- callers -------------------------------------------------------------------------------------- */
+/* ---- callers --------------------------------------------------------------------------------- */
 
 static uint64_t send_call(rig_t *rig, const rig_call_t *call, lm_peer_lock_call_t *body)
 {
@@ -226,8 +225,7 @@ uint64_t rig_renew(rig_t *rig, rig_call_t call)
                                       .owner = text(call.owner),
                                       .hold_id = text(call.hold_id),
                                       .ttl_ms = call.ttl_ms};
-    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_RENEW,
-                                .renew = &request};
+    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_RENEW, .renew = &request};
     return send_call(rig, &call, &body);
 }
 
@@ -287,7 +285,8 @@ const lm_peer_lock_answer_t *rig_answer(rig_t *rig, uint64_t correlation)
 
 static const char *say_result(const lm_peer_lock_answer_t *answer)
 {
-    static const char *const acquire[] = {"?", "granted", "held", "timed out", "ended", "cancelled"};
+    static const char *const acquire[] = {"?",         "granted", "held",
+                                          "timed out", "ended",   "cancelled"};
     static const char *const ended[] = {"ended ?", "ended RELEASED", "ended EXPIRED",
                                         "ended ABANDONED"};
     static const char *const cancel[] = {"?", "cancel cancelled", "cancel granted", "cancel ended"};
@@ -326,8 +325,7 @@ const char *rig_hold_id(rig_t *rig, uint64_t correlation)
 
 uint64_t rig_take(rig_t *rig, const char *owner, const char *name, int64_t ttl_ms)
 {
-    const char *id =
-        lm_arena_text(rig->arena, lm_arena_print(rig->arena, "%s-%s", owner, name));
+    const char *id = lm_arena_text(rig->arena, lm_arena_print(rig->arena, "%s-%s", owner, name));
     uint64_t call = RIG_ACQUIRE(rig, .owner = owner, .id = id, .name = name, .ttl_ms = ttl_ms);
     rig_settle(rig);
     cr_assert_str_eq(rig_said(rig, call), "granted");

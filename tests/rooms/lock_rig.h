@@ -1,7 +1,8 @@
 /* A lock actor between a raft and a clients room that tests play by hand.
  *
- * The rig keeps the log that its raft would have: proposals are accepted into it, then committed one
- * by one, when a test says so. Texts are C strings; answers are kept until they are asked for. */
+ * The rig keeps the log that its raft would have: proposals are accepted into it, then committed
+ * one by one, when a test says so. Texts are C strings; answers are kept until they are asked for.
+ */
 #ifndef LOCK_RIG_H
 #define LOCK_RIG_H
 
@@ -42,7 +43,7 @@ void rig_destroy(rig_t **rig);
 /** A lock that has attached to an empty log and leads in term 1: its Takeover is applied. */
 rig_t *rig_leading(void);
 
-/* ---- raft ---------------------------------------------------------------------------------------- */
+/* ---- raft ------------------------------------------------------------------------------------ */
 
 /** Takes the ATTACH and answers it. Returns what it said; stops the test if there is none. */
 const lm_bus_attach_t *rig_attach(rig_t *rig, bool reset, uint64_t commit_index);
@@ -68,7 +69,7 @@ typedef struct {
 } rig_commands_t;
 rig_commands_t rig_proposed(rig_t *rig);
 
-/* ---- callers -------------------------------------------------------------------------------------- */
+/* ---- callers --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *owner, *id, *name, *hold_id, *identity;
@@ -98,7 +99,8 @@ const char *rig_said(rig_t *rig, uint64_t correlation);
 /** hold_id of a granted call, as a C string. */
 const char *rig_hold_id(rig_t *rig, uint64_t correlation);
 
-/** Acquires with that owner, as id "<owner>-1", without waiting, and commits it: the correlation. */
+/** Acquires with that owner, as id "<owner>-1", without waiting, and commits it: the correlation.
+ */
 uint64_t rig_take(rig_t *rig, const char *owner, const char *name, int64_t ttl_ms);
 
 #define RIG_ACQUIRE(rig, ...) rig_acquire(rig, (rig_call_t){__VA_ARGS__})

@@ -35,7 +35,7 @@ static const lm_command_t *only_command(lm_command_kind_t kind)
     return &commands.items[0];
 }
 
-/* ---- one call after another ------------------------------------------------------------------------ */
+/* ---- one call after another ------------------------------------------------------------------ */
 
 Test(lock_room, grants_holds_and_releases)
 {
@@ -53,10 +53,8 @@ Test(lock_room, grants_holds_and_releases)
     SAID(b, "held");
     cr_assert_eq(rig_answer(rig, b)->acquire->n_holders, 1);
     cr_assert(lm_bytes_equal(rig_answer(rig, b)->acquire->holders[0].owner, lm_bytes_of("a")));
-    uint64_t r = rig_release(rig, (rig_call_t){.owner = "a",
-                                               .id = "2",
-                                               .name = "x",
-                                               .hold_id = rig_hold_id(rig, a)});
+    uint64_t r = rig_release(
+        rig, (rig_call_t){.owner = "a", .id = "2", .name = "x", .hold_id = rig_hold_id(rig, a)});
     rig_settle(rig);
     SAID(r, "released");
     cr_assert_eq(rig_answer(rig, r)->release->token, granted(a)->token);
@@ -69,8 +67,8 @@ Test(lock_room, lease_lengths_are_clamped_and_said)
 {
     const struct {
         int64_t asked, applied;
-    } rows[] = {{0, 30000}, {1, 1000}, {999, 1000}, {1000, 1000}, {300000, 300000},
-                {300001, 300000}};
+    } rows[] = {{0, 30000},   {1, 1000},        {999, 1000},
+                {1000, 1000}, {300000, 300000}, {300001, 300000}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *name = lm_arena_text(rig->arena, lm_arena_print(rig->arena, "x%zu", i));
         uint64_t call = rig_take(rig, "a", name, rows[i].asked);
@@ -96,8 +94,8 @@ Test(lock_room, broken_requests_are_refused_by_field)
         SAID(call, "error INVALID_ARGUMENT");
         cr_assert(lm_bytes_equal(rig_answer(rig, call)->field, lm_bytes_of(rows[i].field)));
     }
-    const char *const hold_ids[] = {"", "1", "-", "1-", "-1", "01-1", "1-1x", "x", "1-1-1",
-                                    "18446744073709551616-1"};
+    const char *const hold_ids[] = {"",     "1",    "-", "1-",    "-1",
+                                    "01-1", "1-1x", "x", "1-1-1", "18446744073709551616-1"};
     for (size_t i = 0; i < sizeof hold_ids / sizeof *hold_ids; i++) {
         uint64_t call = rig_release(
             rig, (rig_call_t){.owner = "a", .id = "1", .name = "x", .hold_id = hold_ids[i]});
@@ -113,8 +111,7 @@ Test(lock_room, stale_and_foreign_holds_are_refused)
     const char *hold_id = rig_hold_id(rig, a);
     uint64_t foreign =
         rig_release(rig, (rig_call_t){.owner = "b", .id = "1", .name = "x", .hold_id = hold_id});
-    uint64_t stale =
-        rig_renew(rig, (rig_call_t){.owner = "a", .name = "x", .hold_id = "999-0"});
+    uint64_t stale = rig_renew(rig, (rig_call_t){.owner = "a", .name = "x", .hold_id = "999-0"});
     rig_settle(rig);
     SAID(foreign, "error STALE_HOLD");
     SAID(stale, "error STALE_HOLD");
@@ -123,10 +120,9 @@ Test(lock_room, stale_and_foreign_holds_are_refused)
 Test(lock_room, one_turn_is_one_entry)
 {
     for (int i = 0; i < 5; i++) {
-        lm_api_acquire_request_t request = {
-            .name = lm_arena_print(rig->arena, "x%d", i),
-            .owner = lm_bytes_of("a"),
-            .request_id = lm_arena_print(rig->arena, "%d", i)};
+        lm_api_acquire_request_t request = {.name = lm_arena_print(rig->arena, "x%d", i),
+                                            .owner = lm_bytes_of("a"),
+                                            .request_id = lm_arena_print(rig->arena, "%d", i)};
         lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_ACQUIRE,
                                     .acquire = &request};
         lm_test_feed(rig->host, LM_CLIENTS, LM_MSG_LOCK_CALL, &body, 0);
@@ -139,7 +135,8 @@ Test(lock_room, one_turn_is_one_entry)
 Test(lock_room, eight_entries_in_flight_and_the_rest_waits)
 {
     for (int i = 0; i < 20; i++)
-        RIG_ACQUIRE(rig, .owner = "a", .id = lm_arena_text(rig->arena, lm_arena_print(rig->arena, "%d", i)),
+        RIG_ACQUIRE(rig, .owner = "a",
+                    .id = lm_arena_text(rig->arena, lm_arena_print(rig->arena, "%d", i)),
                     .name = lm_arena_text(rig->arena, lm_arena_print(rig->arena, "x%d", i)));
     cr_assert_eq(rig_accept(rig), 8);
     rig_deliver(rig, 1);
@@ -149,7 +146,7 @@ Test(lock_room, eight_entries_in_flight_and_the_rest_waits)
     cr_assert_eq(lm_lock_room_commands(rig->room), 0);
 }
 
-/* ---- delivery ----------------------------------------------------------------------------------------- */
+/* ---- delivery -------------------------------------------------------------------------------- */
 
 Test(lock_room, s15_attaches_with_what_it_has_applied)
 {
@@ -187,9 +184,9 @@ Test(lock_room, s15_credit_is_absolute_and_comes_again)
 Test(lock_room, entries_of_other_types_move_the_index)
 {
     uint64_t call = rig_get(rig, (rig_call_t){.name = "x"});
-    rig_append(rig, 1, &(lm_command_t){.kind = LM_COMMAND_CANCEL,
-                                       .key = {.owner = lm_bytes_of("a"),
-                                               .request_id = lm_bytes_of("z")}},
+    rig_append(rig, 1,
+               &(lm_command_t){.kind = LM_COMMAND_CANCEL,
+                               .key = {.owner = lm_bytes_of("a"), .request_id = lm_bytes_of("z")}},
                1);
     rig->log[rig->n_log].type = 2;
     uint64_t op_seq = lm_table_op_seq(lm_lock_room_table(rig->room));
@@ -218,7 +215,7 @@ Test(lock_room, tells_raft_and_the_gateway_what_it_knows)
     cr_assert(sent && ((const lm_bus_lock_state_t *)sent->body)->give_up);
 }
 
-/* ---- S6 -------------------------------------------------------------------------------------------------- */
+/* ---- S6 -------------------------------------------------------------------------------------- */
 
 Test(lock_room, s6_a_repeat_hears_what_is_left_and_only_after_a_read)
 {
@@ -245,8 +242,8 @@ Test(lock_room, s6_what_is_left_is_never_negative)
 Test(lock_room, s6_a_repeat_says_that_the_hold_has_ended)
 {
     uint64_t a = rig_take(rig, "a", "x", 10000);
-    rig_release(rig, (rig_call_t){
-                         .owner = "a", .id = "r", .name = "x", .hold_id = rig_hold_id(rig, a)});
+    rig_release(rig,
+                (rig_call_t){.owner = "a", .id = "r", .name = "x", .hold_id = rig_hold_id(rig, a)});
     rig_settle(rig);
     uint64_t again = RIG_ACQUIRE(rig, .owner = "a", .id = "a-x", .name = "x", .ttl_ms = 10000);
     rig_reads(rig);
@@ -262,11 +259,12 @@ Test(lock_room, s6_a_repeat_says_that_the_hold_has_ended)
 Test(lock_room, s6_the_lease_begins_at_the_grant_not_at_the_call)
 {
     uint64_t a = rig_take(rig, "a", "x", 300000);
-    uint64_t b = RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "x", .ttl_ms = 30000, .wait_ms = -1);
+    uint64_t b =
+        RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "x", .ttl_ms = 30000, .wait_ms = -1);
     rig_settle(rig);
     lm_test_advance(rig->host, 60000000);
-    rig_release(rig, (rig_call_t){
-                         .owner = "a", .id = "r", .name = "x", .hold_id = rig_hold_id(rig, a)});
+    rig_release(rig,
+                (rig_call_t){.owner = "a", .id = "r", .name = "x", .hold_id = rig_hold_id(rig, a)});
     rig_settle(rig);
     cr_assert_eq(granted(b)->lease_remaining_ms, 30000);
     lm_test_advance(rig->host, 29999000);
@@ -275,7 +273,7 @@ Test(lock_room, s6_the_lease_begins_at_the_grant_not_at_the_call)
     only_command(LM_COMMAND_EXPIRE);
 }
 
-/* ---- S7 ---------------------------------------------------------------------------------------------------- */
+/* ---- S7 -------------------------------------------------------------------------------------- */
 
 Test(lock_room, s7_a_renewal_is_acknowledged_from_apply)
 {
@@ -309,7 +307,7 @@ Test(lock_room, s7_a_deposed_leader_acknowledges_nothing)
     rig_deliver(rig, 1);
 }
 
-/* ---- S8 ------------------------------------------------------------------------------------------------------ */
+/* ---- S8 -------------------------------------------------------------------------------------- */
 
 Test(lock_room, s8_nothing_is_served_before_the_own_takeover)
 {
@@ -425,13 +423,12 @@ Test(lock_room, s8_commands_carry_the_pair_under_which_they_are_proposed)
 {
     RIG_ACQUIRE(rig, .owner = "a", .id = "1", .name = "x");
     rig_commands_t commands = rig_proposed(rig);
-    cr_assert_eq(lm_pair_compare(commands.items[0].pair,
-                                 lm_table_pair(lm_lock_room_table(rig->room))),
-                 0);
+    cr_assert_eq(
+        lm_pair_compare(commands.items[0].pair, lm_table_pair(lm_lock_room_table(rig->room))), 0);
     cr_assert_eq(lm_pair_compare(commands.pair, commands.items[0].pair), 0);
 }
 
-/* ---- S9 -------------------------------------------------------------------------------------------------------- */
+/* ---- S9 -------------------------------------------------------------------------------------- */
 
 Test(lock_room, s9_a_renewal_that_waited_in_the_inbox_beats_the_late_timer)
 {
@@ -495,7 +492,7 @@ Test(lock_room, a_refused_expire_is_proposed_again)
     rig_take(rig, "b", "x", 1000);
 }
 
-/* ---- reads --------------------------------------------------------------------------------------------------------- */
+/* ---- reads ----------------------------------------------------------------------------------- */
 
 Test(lock_room, s22_a_turn_shares_a_round_and_a_later_read_begins_its_own)
 {
@@ -579,13 +576,13 @@ Test(lock_room, lists_page_by_page)
     cr_assert_eq(rig_answer(rig, call)->list->n_locks, 4);
 }
 
-/* ---- no quorum ------------------------------------------------------------------------------------------------------- */
+/* ---- no quorum ------------------------------------------------------------------------------- */
 
 Test(lock_room, changes_that_do_not_commit_end_in_time_as_unknown)
 {
     uint64_t a = RIG_ACQUIRE(rig, .owner = "a", .id = "1", .name = "x", .remaining_ms = 800);
-    uint64_t b = RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "x", .wait_ms = -1,
-                             .remaining_ms = 800);
+    uint64_t b =
+        RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "x", .wait_ms = -1, .remaining_ms = 800);
     rig_accept(rig);
     lm_test_advance(rig->host, 800000);
     SAID(a, "error OUTCOME_UNKNOWN");
@@ -602,10 +599,8 @@ Test(lock_room, what_raft_refuses_is_certainly_not_applied)
     rig_refuse(rig, LM_RC_OVERLOADED);
     SAID(a, "error OVERLOADED");
     a = rig_take(rig, "a", "x", 0);
-    uint64_t r = rig_release(rig, (rig_call_t){.owner = "a",
-                                               .id = "r",
-                                               .name = "x",
-                                               .hold_id = rig_hold_id(rig, a)});
+    uint64_t r = rig_release(
+        rig, (rig_call_t){.owner = "a", .id = "r", .name = "x", .hold_id = rig_hold_id(rig, a)});
     rig_refuse(rig, LM_RC_NOT_LEADER);
     SAID(r, "forward");
 }
@@ -630,7 +625,7 @@ Test(lock_room, calls_that_come_before_the_node_knows_where_it_stands_wait)
     SAID(b, "error NO_LEADER");
 }
 
-/* ---- status ------------------------------------------------------------------------------------------------------------ */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 Test(lock_room, says_how_it_stands)
 {

@@ -38,11 +38,11 @@ static uint64_t wait_for(const char *owner, const char *id, const char *name)
 
 static uint64_t give_back(uint64_t call, const char *owner, const char *name)
 {
-    const char *id = lm_arena_text(rig->arena, lm_arena_print(rig->arena, "r%llu",
-                                                              (unsigned long long)call));
+    const char *id =
+        lm_arena_text(rig->arena, lm_arena_print(rig->arena, "r%llu", (unsigned long long)call));
     return rig_release(
-        rig, (rig_call_t){
-                 .owner = owner, .id = id, .name = name, .hold_id = rig_hold_id(rig, call)});
+        rig,
+        (rig_call_t){.owner = owner, .id = id, .name = name, .hold_id = rig_hold_id(rig, call)});
 }
 
 static const lm_command_t *only_command(lm_command_kind_t kind)
@@ -66,7 +66,7 @@ static void lead_again(void)
     cr_assert(lm_lock_room_serves(rig->room));
 }
 
-/* ---- S10: listeners belong to the wait ----------------------------------------------------------------- */
+/* ---- S10: listeners belong to the wait ------------------------------------------------------- */
 
 Test(lock_wait, a_waiter_is_granted_at_the_release)
 {
@@ -95,8 +95,8 @@ Test(lock_wait, s10_leave_only_when_last_listener_left)
     cr_assert_eq(only_command(LM_COMMAND_LEAVE)->pair.term, 1);
     rig_settle(rig);
     cr_assert_eq(waiters("x"), 0);
-    cr_assert_null(lm_table_find(table(), &(lm_request_key_t){.owner = lm_bytes_of("b"),
-                                                              .request_id = lm_bytes_of("1")}));
+    cr_assert_null(lm_table_find(
+        table(), &(lm_request_key_t){.owner = lm_bytes_of("b"), .request_id = lm_bytes_of("1")}));
 }
 
 Test(lock_wait, s10_a_listener_of_another_id_keeps_the_wait)
@@ -171,8 +171,8 @@ Test(lock_wait, s10_the_end_of_the_time_to_wait_is_an_answer)
 Test(lock_wait, s10_a_wait_without_a_limit_ends_before_its_call_has_to)
 {
     rig_take(rig, "a", "x", 0);
-    uint64_t b = RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "x", .wait_ms = -1,
-                             .remaining_ms = 1000);
+    uint64_t b =
+        RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "x", .wait_ms = -1, .remaining_ms = 1000);
     rig_settle(rig);
     lm_test_advance(rig->host, 950000);
     only_command(LM_COMMAND_WAIT_TIMEOUT);
@@ -221,7 +221,7 @@ Test(lock_wait, s10_the_time_was_over_before_the_wait_began)
     SAID(b, "timed out");
 }
 
-/* ---- S10a: abandoning ------------------------------------------------------------------------------------- */
+/* ---- S10a: abandoning ------------------------------------------------------------------------ */
 
 Test(lock_wait, s10a_a_grant_that_nobody_hears_is_abandoned)
 {
@@ -280,7 +280,7 @@ Test(lock_wait, s10a_a_follower_abandons_nothing)
     cr_assert_eq(rig_proposed(rig).n, 0);
 }
 
-/* ---- S10b -------------------------------------------------------------------------------------------------- */
+/* ---- S10b ------------------------------------------------------------------------------------ */
 
 Test(lock_wait, s10b_a_foreign_takeover_ends_every_listener_first)
 {
@@ -310,8 +310,8 @@ Test(lock_wait, s10b_losing_the_term_ends_every_listener)
 {
     rig_take(rig, "a", "x", 0);
     uint64_t b = wait_for("b", "1", "x");
-    uint64_t c = RIG_ACQUIRE(rig, .owner = "c", .id = "1", .name = "y", .stamped = true,
-                             .stamp = 1, .seen = false);
+    uint64_t c = RIG_ACQUIRE(rig, .owner = "c", .id = "1", .name = "y", .stamped = true, .stamp = 1,
+                             .seen = false);
     lose_leadership();
     SAID(b, "forward n2 maybe");
     SAID(c, "forward n2 maybe");
@@ -319,7 +319,7 @@ Test(lock_wait, s10b_losing_the_term_ends_every_listener)
     cr_assert_eq(lm_lock_room_calls(rig->room), 0);
 }
 
-/* ---- S10d ----------------------------------------------------------------------------------------------------- */
+/* ---- S10d ------------------------------------------------------------------------------------ */
 
 static uint64_t cancel(const char *owner, const char *id)
 {
@@ -392,7 +392,7 @@ Test(lock_wait, s10d_a_cancel_that_meets_an_abandon_leaves_it_retired)
     cr_assert_eq(holders("x"), 0);
 }
 
-/* ---- S11 ------------------------------------------------------------------------------------------------------- */
+/* ---- S11 ------------------------------------------------------------------------------------- */
 
 Test(lock_wait, s11_ghosts_leave_in_one_entry_after_three_seconds)
 {
@@ -407,8 +407,7 @@ Test(lock_wait, s11_ghosts_leave_in_one_entry_after_three_seconds)
     lm_test_advance(rig->host, 1000);
     rig_commands_t commands = rig_proposed(rig);
     cr_assert_eq(commands.n, 49);
-    for (size_t i = 0; i < commands.n; i++)
-        cr_assert_eq(commands.items[i].kind, LM_COMMAND_LEAVE);
+    for (size_t i = 0; i < commands.n; i++) cr_assert_eq(commands.items[i].kind, LM_COMMAND_LEAVE);
     rig_settle(rig);
     cr_assert_eq(waiters("x"), 1);
     SAID(live, "none");
@@ -482,7 +481,7 @@ Test(lock_wait, s11_after_the_grace_an_unheard_grant_is_abandoned_at_once)
     cr_assert_eq(holders("x"), 0);
 }
 
-/* ---- S11b ------------------------------------------------------------------------------------------------------- */
+/* ---- S11b ------------------------------------------------------------------------------------ */
 
 Test(lock_wait, s11b_a_second_acquire_returns_the_hold_with_the_next_claim)
 {
@@ -523,8 +522,8 @@ Test(lock_wait, s11b_an_acquire_in_flight_gets_its_own_answer_with_the_current_c
 Test(lock_wait, s11b_another_mode_is_refused)
 {
     rig_take(rig, "a", "x", 0);
-    uint64_t again = RIG_ACQUIRE(rig, .owner = "a", .id = "2", .name = "x",
-                                 .mode = LM_API_LOCK_MODE_SHARED);
+    uint64_t again =
+        RIG_ACQUIRE(rig, .owner = "a", .id = "2", .name = "x", .mode = LM_API_LOCK_MODE_SHARED);
     rig_settle(rig);
     SAID(again, "error MODE_MISMATCH");
 }

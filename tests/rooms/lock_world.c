@@ -34,23 +34,23 @@ typedef struct {
     uint64_t delivered;
     uint64_t told_term; /* what this node's raft has said to it */
     bool told_leads;
-    bool taken;         /* its Takeover of told_term was accepted */
-    uint64_t ghosts;    /* entries of a leadership that is over, and nobody will see */
+    bool taken;      /* its Takeover of told_term was accepted */
+    uint64_t ghosts; /* entries of a leadership that is over, and nobody will see */
     const lm_test_sent_t *pending[PENDING_MAX];
     size_t n_pending;
 } node_t;
 
 typedef struct {
     bool used;
-    bool open;       /* the client still hears it */
+    bool open; /* the client still hears it */
     int client;
-    uint64_t op;     /* of the client, when it was sent */
-    int kind;        /* lm_peer_lock_call_request_case_t */
+    uint64_t op; /* of the client, when it was sent */
+    int kind;    /* lm_peer_lock_call_request_case_t */
     char id[24];
     char hold_id[32];
     int edge;
-    int at;          /* node whose lock has it; NOBODY: between hops */
-    int to;          /* between hops: where it goes next */
+    int at; /* node whose lock has it; NOBODY: between hops */
+    int to; /* between hops: where it goes next */
     uint64_t again_us;
     uint64_t correlation;
     bool stamped, seen;
@@ -94,12 +94,12 @@ typedef struct {
     world_figures_t figures;
 } world_t;
 
-#define FAILED(w, ...)                                                       \
-    do {                                                                     \
-        char text_[256];                                                     \
-        snprintf(text_, sizeof text_, __VA_ARGS__);                          \
-        cr_assert(false, "seed %" PRIu64 " step %" PRIu64 ": %s", (w)->seed, \
-                  (w)->figures.steps, text_);                                \
+#define FAILED(w, ...)                                                                           \
+    do {                                                                                         \
+        char text_[256];                                                                         \
+        snprintf(text_, sizeof text_, __VA_ARGS__);                                              \
+        cr_assert(false, "seed %" PRIu64 " step %" PRIu64 ": %s", (w)->seed, (w)->figures.steps, \
+                  text_);                                                                        \
     } while (0)
 
 static uint64_t draw(world_t *w, uint64_t below)
@@ -112,7 +112,7 @@ static uint64_t draw(world_t *w, uint64_t below)
 
 static bool one_in(world_t *w, uint64_t n) { return w->faults && draw(w, n) == 0; }
 
-/* ---- nodes ----------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static void start_lock(world_t *w, int n)
 {
@@ -200,7 +200,7 @@ static void deliver(world_t *w, int n)
     lm_test_deliver(node->host, LM_RAFT, LM_MSG_COMMITTED, &body, 0);
 }
 
-/* ---- proposals -------------------------------------------------------------------------------------- */
+/* ---- proposals ------------------------------------------------------------------------------- */
 
 static void append(world_t *w, lm_bytes_t data)
 {
@@ -270,7 +270,7 @@ static void commit_some(world_t *w)
     w->commit += 1 + draw(w, w->n_log - w->commit);
 }
 
-/* ---- copies: one attempt on its way through edges ------------------------------------------------------ */
+/* ---- copies: one attempt on its way through edges -------------------------------------------- */
 
 static copy_t *new_copy(world_t *w, int c, int kind)
 {
@@ -331,9 +331,8 @@ static void send_copy(world_t *w, copy_t *copy)
                                 .release = &release,
                                 .renew = &renew};
     copy->at = copy->to;
-    copy->correlation =
-        lm_test_deliver(node->host, LM_CLIENTS, LM_MSG_LOCK_CALL, &body,
-                        lm_test_now(node->host) + (copy->deadline_us - w->now_us));
+    copy->correlation = lm_test_deliver(node->host, LM_CLIENTS, LM_MSG_LOCK_CALL, &body,
+                                        lm_test_now(node->host) + (copy->deadline_us - w->now_us));
 }
 
 static void report_undelivered(world_t *w, int n, uint64_t correlation)
@@ -398,7 +397,7 @@ static void take_answers(world_t *w, int n)
     }
 }
 
-/* ---- clients -------------------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static void check_beliefs(world_t *w)
 {
@@ -458,7 +457,8 @@ static void hear_acquire(world_t *w, copy_t *copy)
     bool lost = one_in(w, 8);
     if (!wanted || lost) {
         /* Nobody may ever know that it was lost. */
-        if (grants(copy) && !one_in(w, 2)) report_undelivered(w, copy->answered_by, copy->correlation);
+        if (grants(copy) && !one_in(w, 2))
+            report_undelivered(w, copy->answered_by, copy->correlation);
     } else if (grants(copy)) {
         believe(w, copy->client, copy);
     } else {
@@ -518,8 +518,8 @@ static void begin_op(world_t *w, int c)
     /* Names and modes change only when nothing old can arrive, so that a body belongs to an id. */
     if (!has_copies(w, c)) {
         client->name = (int)draw(w, NAMES);
-        client->mode = client->name == 1 && draw(w, 2) ? LM_API_LOCK_MODE_SHARED
-                                                       : LM_API_LOCK_MODE_EXCLUSIVE;
+        client->mode =
+            client->name == 1 && draw(w, 2) ? LM_API_LOCK_MODE_SHARED : LM_API_LOCK_MODE_EXCLUSIVE;
         client->ttl_ms = 500 + (int64_t)draw(w, 2500);
         client->wait_ms = waits[draw(w, 4)];
     }
@@ -582,7 +582,7 @@ static void move_copy(world_t *w, copy_t *copy)
         send_copy(w, copy);
 }
 
-/* ---- faults of processes ----------------------------------------------------------------------------------- */
+/* ---- faults of processes --------------------------------------------------------------------- */
 
 /* The edge's runtime sends its calls again, as they came, to the next start of the lock. */
 static void restart_lock(world_t *w, int n)
@@ -603,8 +603,10 @@ static void restart_raft(world_t *w, int n)
 {
     node_t *node = &w->nodes[n];
     w->figures.raft_restarts++;
-    while (lm_test_take(node->host, LM_MSG_PROPOSE)) {}
-    while (lm_test_take(node->host, LM_MSG_READ_INDEX)) {}
+    while (lm_test_take(node->host, LM_MSG_PROPOSE)) {
+    }
+    while (lm_test_take(node->host, LM_MSG_READ_INDEX)) {
+    }
     if (w->leader == n) w->leader = NOBODY;
     node->attached = node->told_leads = node->taken = false;
     lm_test_restart_peer(node->host, LM_RAFT);
@@ -630,12 +632,15 @@ static void step_raft(world_t *w)
 {
     int n = (int)draw(w, NODES);
     switch (draw(w, 8)) {
-    case 0: case 1: deliver(w, n); break;
+    case 0:
+    case 1: deliver(w, n); break;
     case 2: commit_some(w); break;
-    case 3: case 4: take_proposals(w, n); break;
+    case 3:
+    case 4: take_proposals(w, n); break;
     case 5: take_reads(w, n); break;
     case 6: attach(w, n); break;
-    default: if (w->nodes[n].attached) tell_role(w, n);
+    default:
+        if (w->nodes[n].attached) tell_role(w, n);
     }
 }
 
@@ -643,9 +648,14 @@ static void step_fault(world_t *w)
 {
     int n = (int)draw(w, NODES);
     switch (draw(w, 3)) {
-    case 0: if (one_in(w, w->leader == NOBODY ? 2 : 10)) change_leader(w); break;
-    case 1: if (one_in(w, 20)) restart_lock(w, n); break;
-    default: if (one_in(w, 20)) restart_raft(w, n);
+    case 0:
+        if (one_in(w, w->leader == NOBODY ? 2 : 10)) change_leader(w);
+        break;
+    case 1:
+        if (one_in(w, 20)) restart_lock(w, n);
+        break;
+    default:
+        if (one_in(w, 20)) restart_raft(w, n);
     }
 }
 
@@ -653,9 +663,12 @@ static void step(world_t *w)
 {
     step_raft(w);
     uint64_t dice = draw(w, 64);
-    if (dice < 16) act(w, (int)draw(w, CLIENTS));
-    else if (dice < 22) pass_time(w, draw(w, 40000));
-    else if (dice < 23) step_fault(w);
+    if (dice < 16)
+        act(w, (int)draw(w, CLIENTS));
+    else if (dice < 22)
+        pass_time(w, draw(w, 40000));
+    else if (dice < 23)
+        step_fault(w);
     for (int i = 0; i < COPIES; i++) move_copy(w, &w->copies[i]);
     for (int i = 0; i < NODES; i++) take_answers(w, i);
     w->figures.steps++;
@@ -663,7 +676,7 @@ static void step(world_t *w)
     if (w->figures.steps % 16 == 0) check_nodes(w);
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void run_out(world_t *w)
 {
@@ -691,7 +704,8 @@ static void run_out(world_t *w)
     }
     for (int n = 0; n < NODES; n++) {
         lm_table_counts_t counts = lm_table_counts(lm_lock_room_table(w->nodes[n].room));
-        if (counts.locks) FAILED(w, "%" PRIu64 " locks are left on %s", counts.locks, node_names[n]);
+        if (counts.locks)
+            FAILED(w, "%" PRIu64 " locks are left on %s", counts.locks, node_names[n]);
         if (lm_lock_room_calls(w->nodes[n].room)) FAILED(w, "a call is left on %s", node_names[n]);
         lm_table_verify(lm_lock_room_table(w->nodes[n].room));
     }

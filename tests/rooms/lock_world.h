@@ -1,8 +1,8 @@
 /* A small region by seed: two lock actors, one log between them that a raft played by hand commits,
  * truncates and leads, edges that forward calls, and clients that ask, believe, renew and let go.
  *
- * Faults: leaders change, before anybody is told; proposals of a leader that is none any more get an
- * index and are lost; lock actors and rafts restart; raft refuses; answers are lost, late or
+ * Faults: leaders change, before anybody is told; proposals of a leader that is none any more get
+ * an index and are lost; lock actors and rafts restart; raft refuses; answers are lost, late or
  * undelivered; callers leave and ask again, with the same id or with another one.
  *
  * What must hold (checked after every step)

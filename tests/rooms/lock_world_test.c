@@ -29,7 +29,8 @@ Test(lock_world, random_faults_by_seed)
         add(&sum, &one);
     }
     fprintf(stderr,
-            "%" PRIu64 " steps, %" PRIu64 " grants, %" PRIu64 " renewals, %" PRIu64 " forwards, "
+            "%" PRIu64 " steps, %" PRIu64 " grants, %" PRIu64 " renewals, %" PRIu64
+            " forwards, "
             "%" PRIu64 " undelivered, %" PRIu64 " ended, %" PRIu64 " unknown, %" PRIu64
             " timed out, %" PRIu64 " held; %" PRIu64 " leaders, %" PRIu64 " locks, %" PRIu64
             " rafts restarted\n",
@@ -37,8 +38,8 @@ Test(lock_world, random_faults_by_seed)
             sum.unknown, sum.timed_out, sum.held, sum.leader_changes, sum.lock_restarts,
             sum.raft_restarts);
     /* Every rare thing must have happened. */
-    const uint64_t rare[] = {sum.grants, sum.renewals,  sum.forwards, sum.undelivered,
-                             sum.ended,  sum.timed_out, sum.held,     sum.leader_changes,
+    const uint64_t rare[] = {sum.grants,        sum.renewals,     sum.forwards, sum.undelivered,
+                             sum.ended,         sum.timed_out,    sum.held,     sum.leader_changes,
                              sum.lock_restarts, sum.raft_restarts};
     for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
         cr_assert(rare[i] > 0, "nothing of kind %zu has happened", i);
