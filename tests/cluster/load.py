@@ -139,11 +139,11 @@ class LoadClient(threading.Thread):
         elif chance < 0.7:
             self.get(wish["name"])
         elif chance < 0.85:
-            again = self.attempt_acquire(wish)[1]
-            hold["hold_id"] = again["hold_id"] if again else hold["hold_id"]
+            hold.update(self.attempt_acquire(wish)[1] or {})
         else:
-            other = self.attempt_acquire({**wish, "request_id": self.next_id()})[1]
-            hold["hold_id"] = other["hold_id"] if other else hold["hold_id"]
+            # May be another hold, if this one has expired meanwhile.
+            wish["request_id"] = self.next_id()
+            hold.update(self.attempt_acquire(wish)[1] or {})
 
     def repeat_old(self):
         wish = self.rng.choice(self.past)

@@ -11,12 +11,15 @@ Invariants
   P2  When a Region ends, by whatever way, no process of it is left. If it had to kill one that
       should have been gone, it says so by failing.
   P3  All waiting has a limit; what is measured is returned, never asserted here.
+  P4  An actor that ended by an assertion, a refused system call or a fault of its own makes the
+      Region fail at its end, whatever the test has seen: restarts must not hide it.
 """
 
 import atexit
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -50,6 +53,10 @@ def wait_for(what, condition, seconds=30, pause=0.05):
         if time.monotonic() >= end:
             raise Trouble("not within %g s: %s" % (seconds, what))
         time.sleep(pause)
+
+
+# Exit classes 70 and 71, signals other than KILL, reports of the sanitizers.
+OWN_FAULT = re.compile(r"exit status 7[01]\b|killed by signal (?!9\b)|runtime error:|Sanitizer:")
 
 
 # ---- processes -----------------------------------------------------------------------------------
@@ -513,12 +520,14 @@ class Region:
         self._guard.wait()
         self._guard = None
         self.ports.close()
-        for node in self.nodes + self.extra:
-            node.log()  # is asked for once more after a failure
+        faults = [node.name + ": " + line for node in self.nodes + self.extra
+                  for line in node.log().splitlines() if OWN_FAULT.search(line)]
         if not os.environ.get("LM_KEEP"):
             shutil.rmtree(self.root, ignore_errors=True)
         if left:
             raise Trouble("processes outlived their supervisor and had to be killed: %s" % left)
+        if faults:
+            raise Trouble("actors ended by faults of their own:\n" + "\n".join(faults[:20]))
 
     def _wait_gone(self):
         end = time.monotonic() + 5

@@ -303,6 +303,9 @@ class Faults(Three):
         self.assertEqual(self.leader.status().header.term, term)
         self.assertEqual(self.leader.actor_pids(), pids)
         self.assertEqual(self.region.leader(), self.leader)
+        for reason in ("unknown_peer", "wrong_cluster", "wrong_region"):
+            wait_for("%s is counted" % reason, lambda: self.leader.metric(
+                "lockmgr_peer_links_refused_total", reason=reason), 10)
 
     def test_damaged_frames_under_a_known_name(self):
         pids = self.leader.actor_pids()
@@ -318,6 +321,8 @@ class Faults(Three):
         self.region.wait_serving()
         self.assertEqual(self.leader.actor_pids(), pids)
         self.region.wait_equal_hashes()
+        wait_for("they are counted", lambda: self.leader.metric(
+            "lockmgr_raft_frames_refused_total"), 10)
 
     def test_calls_passed_on_by_strangers(self):
         forward = stubs.peer_pb2.ForwardRequest
@@ -331,6 +336,9 @@ class Faults(Three):
                 refusal = refusal_of(lambda: stub.Forward(wanted, timeout=5))
                 self.assertIn(refusal.reason, ("UNKNOWN_PEER", "WRONG_CLUSTER"), refusal)
         self.assertEqual(len(self.leader.client.get("stolen").holders), 0)
+        for reason in ("unknown_peer", "wrong_cluster"):
+            wait_for("%s is counted" % reason, lambda: self.leader.metric(
+                "lockmgr_frontend_forwards_refused_%s_total" % reason), 10)
 
 
 class Regions(ClusterCase):
