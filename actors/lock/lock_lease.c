@@ -106,10 +106,10 @@ void lm_lock_lease_expire_done(lm_lock_room_t *room, uint64_t hold)
 
 /* ---- who knows of it ------------------------------------------------------------------------- */
 
-static void free_told(lm_lock_room_t *room, lm_lock_told_t *told)
+static void free_told(lm_lock_room_t *room, lm_lock_lease_t *lease, lm_lock_told_t *told)
 {
-    TAILQ_REMOVE(&told->lease->told, told, in_lease);
-    told->lease->n_told--;
+    TAILQ_REMOVE(&lease->told, told, in_lease);
+    lease->n_told--;
     lm_lock_map_take(&room->tolds, &told->link);
     free(told);
 }
@@ -118,7 +118,7 @@ void lm_lock_lease_tell(lm_lock_room_t *room, lm_lock_lease_t *lease, const lm_c
 {
     if (lease->n_told == LM_LOCK_ANSWERS_PER_HOLD_MAX) {
         lease->known = true;
-        free_told(room, TAILQ_FIRST(&lease->told));
+        free_told(room, lease, TAILQ_FIRST(&lease->told));
     }
     lm_lock_told_t *told = lm_alloc(sizeof *told);
     *told = (lm_lock_told_t){
@@ -154,7 +154,7 @@ void lm_lock_lease_on_undelivered(void *self, const lm_message_t *message, lm_ou
     room->figures.undelivered++;
     if (!told) return;
     lm_lock_lease_t *lease = told->lease;
-    free_told(room, told);
+    free_told(room, lease, told);
     if (!lm_lock_lease_is_unheard(lease)) return;
     const lm_record_t *record = lm_table_hold(room->table, lease->hold);
     LM_CHECK(record, "lease of hold %llu outlives it", (unsigned long long)lease->hold);
@@ -171,7 +171,7 @@ static void free_lease(lm_lock_room_t *room, lm_lock_lease_t *lease)
 {
     lm_lock_timer_stop(&room->timers, &lease->timer);
     lm_lock_told_t *told;
-    while ((told = TAILQ_FIRST(&lease->told))) free_told(room, told);
+    while ((told = TAILQ_FIRST(&lease->told))) free_told(room, lease, told);
     free(lease);
 }
 

@@ -18,8 +18,8 @@ static void grow(lm_lock_map_t *map)
 {
     lm_lock_map_t old = *map;
     map->n_buckets = old.n_buckets ? old.n_buckets * 2 : LM_FIRST_BUCKETS;
-    map->buckets = lm_alloc(map->n_buckets * sizeof *map->buckets);
-    memset(map->buckets, 0, map->n_buckets * sizeof *map->buckets);
+    map->buckets = lm_alloc(map->n_buckets * sizeof(lm_lock_link_t *));
+    memset(map->buckets, 0, map->n_buckets * sizeof(lm_lock_link_t *));
     for (size_t i = 0; i < old.n_buckets; i++) {
         for (lm_lock_link_t *link = old.buckets[i], *next; link; link = next) {
             next = link->next;

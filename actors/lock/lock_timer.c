@@ -50,7 +50,7 @@ void lm_lock_timer_set(lm_lock_timers_t *timers, lm_lock_timer_t *timer, uint64_
     lm_lock_timer_stop(timers, timer);
     if (timers->n == timers->room) {
         timers->room = timers->room ? timers->room * 2 : 64;
-        timers->items = lm_realloc(timers->items, timers->room * sizeof *timers->items);
+        timers->items = lm_realloc(timers->items, timers->room * sizeof(lm_lock_timer_t *));
     }
     timer->at_us = at_us;
     timer->fire = fire;
