@@ -41,7 +41,7 @@ typedef struct {
     uint64_t taking_index;
     flight_t flight[FLIGHT_MAX];
     uint32_t n_flight;
-    uint64_t load_us, read_call, read_floor;
+    uint64_t load_us, read_call, read_us, read_floor;
     char problem[512];
 } lock_t;
 
@@ -220,6 +220,7 @@ static void lock_read(lm_cluster_t *c, uint32_t n)
     lock_t *lock = &c->nodes[n].lock;
     lm_bus_read_index_t body = {0};
     lock->read_floor = c->floor;
+    lock->read_us = c->now_us;
     lock->read_call =
         lm_test_deliver(c->nodes[n].host, LM_LOCK, LM_MSG_READ_INDEX, &body,
                         c->now_us + 300 * MS);
@@ -242,10 +243,13 @@ static void lock_lead(lm_cluster_t *c, uint32_t n)
 static void lock_work(lm_cluster_t *c, uint32_t n)
 {
     lock_t *lock = &c->nodes[n].lock;
-    if (!lock->serving || lock->silent || c->load_ms == 0 || c->now_us < lock->load_us) return;
+    if (lock->silent || c->load_ms == 0 || c->now_us < lock->load_us) return;
     lock->load_us = c->now_us + c->load_ms * MS;
-    while (lock->n_flight < FLIGHT_MAX && lm_cluster_chance(c, 3)) lock_propose(c, n, false);
-    if (!lock->read_call) lock_read(c, n);
+    while (lock->serving && lock->n_flight < FLIGHT_MAX && lm_cluster_chance(c, 3)) lock_propose(c, n, false);
+    /* Reads begin before the Takeover is applied: raft alone must get them right. */
+    bool leads = lock->attached && lock->role == LM_API_RAFT_ROLE_LEADER;
+    bool over = c->now_us > lock->read_us + 300 * MS;
+    if (leads && (!lock->read_call || over)) lock_read(c, n);
 }
 
 /* ---- what raft says to the lock --------------------------------------------------------------------------- */
