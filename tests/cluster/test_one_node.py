@@ -268,13 +268,14 @@ class Serving(ClusterCase):
     def test_health_service(self):
         health = stubs.health_grpc.HealthStub(self.client.channel)
         ask = stubs.health_pb2.HealthCheckRequest
+        serving = stubs.health_pb2.HealthCheckResponse.SERVING
         for service in ("", "lockmgr.v1.LockService"):
-            answer = health.Check(ask(service=service), timeout=5)
-            self.assertEqual(answer.status, stubs.health_pb2.HealthCheckResponse.SERVING, service)
+            wait_for("SERVING of '%s'" % service, lambda: health.Check(
+                ask(service=service), timeout=5).status == serving, 10)
         refusal = refusal_of(lambda: health.Check(ask(service="no.such"), timeout=5))
         self.assertEqual(refusal.code, grpc.StatusCode.NOT_FOUND)
         stream = health.Watch(ask(service=""), timeout=5)
-        self.assertEqual(next(stream).status, stubs.health_pb2.HealthCheckResponse.SERVING)
+        self.assertEqual(next(stream).status, serving)
         stream.cancel()
 
     def test_status(self):
@@ -313,6 +314,7 @@ class Serving(ClusterCase):
         self.assertEqual(status, 200)
         self.assertEqual(set(page["_links"]),
                          {"self", "health", "health-path", "info", "prometheus"})
+        wait_for("readiness", lambda: self.node.http("/actuator/health/readiness")[0] == 200, 10)
         status, page = self.node.json("/actuator/health")
         self.assertEqual((status, page["status"]), (200, "UP"), page)
         self.assertEqual(sorted(page["components"]),
