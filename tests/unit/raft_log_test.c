@@ -1,0 +1,71 @@
+/* The log in memory and its shared buffers. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "base_arena.h"
+#include "raft_log.h"
+
+static int released;
+
+static void release(void *memory)
+{
+    released++;
+    free(memory);
+}
+
+static lm_raft_buffer_t *buffer(const char *text)
+{
+    return lm_raft_buffer_adopt(strdup(text), release);
+}
+
+Test(raft_log, entries_are_found_by_index)
+{
+    lm_raft_log_t *log = lm_raft_log_new();
+    lm_raft_buffer_t *shared = buffer("abcdefgh");
+    cr_assert_eq(lm_raft_log_last_index(log), 0);
+    cr_assert_null(lm_raft_log_get(log, 0));
+    for (uint64_t i = 1; i <= 10000; i++)
+        cr_assert_eq(lm_raft_log_append(log, i / 1000 + 1, LM_RAFT_COMMAND,
+                                        lm_bytes("abcdefgh", i % 2 ? 8 : 4), shared),
+                     i);
+    cr_assert_eq(lm_raft_log_last_index(log), 10000);
+    cr_assert_eq(lm_raft_log_term(log, 5500), 6);
+    cr_assert_eq(lm_raft_log_term(log, 0), 0);
+    cr_assert_eq(lm_raft_log_term(log, 10001), 0);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 10000), 60000);
+    cr_assert_eq(lm_raft_log_bytes(log, 4096, 4097), 12);
+    cr_assert_eq(lm_raft_log_bytes(log, 7, 6), 0);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 0), 0);
+    lm_raft_buffer_drop(&shared);
+    cr_assert_eq(released, 0);
+    lm_raft_log_destroy(&log);
+    cr_assert_eq(released, 1);
+}
+
+Test(raft_log, a_write_in_flight_keeps_its_memory_through_a_truncation)
+{
+    lm_raft_log_t *log = lm_raft_log_new();
+    lm_raft_buffer_t *a = buffer("aaaaaaaa"), *b = buffer("bbbbbbbb");
+    lm_raft_log_append(log, 1, LM_RAFT_COMMAND, lm_bytes("aaaaaaaa", 8), a);
+    lm_raft_log_append(log, 1, LM_RAFT_COMMAND, lm_bytes("bbbbbbbb", 8), b);
+    lm_raft_buffer_drop(&a);
+    lm_raft_log_truncate(log, 1);
+    cr_assert_eq(lm_raft_log_last_index(log), 0);
+    cr_assert_eq(released, 1, "a was only the log's");
+    lm_raft_buffer_drop(&b);
+    cr_assert_eq(released, 2);
+    lm_raft_log_destroy(&log);
+}
+
+Test(raft_log, the_same_index_and_term_again_has_another_serial)
+{
+    lm_raft_log_t *log = lm_raft_log_new();
+    lm_raft_buffer_t *a = buffer("aaaaaaaa");
+    lm_raft_log_append(log, 3, LM_RAFT_COMMAND, lm_bytes("aaaaaaaa", 8), a);
+    uint64_t serial = lm_raft_log_get(log, 1)->serial;
+    lm_raft_log_truncate(log, 1);
+    lm_raft_log_append(log, 3, LM_RAFT_COMMAND, lm_bytes("aaaaaaaa", 8), a);
+    cr_assert_neq(lm_raft_log_get(log, 1)->serial, serial);
+    lm_raft_buffer_drop(&a);
+    lm_raft_log_destroy(&log);
+}
