@@ -350,8 +350,10 @@ void lm_frontend_call_answer(lm_frontend_call_t *call, const lm_peer_lock_answer
     case LM_PEER_ANSWER_KIND_ERROR: refused(call, answer); break;
     case LM_PEER_ANSWER_KIND_FORWARD:
         if (call->method->id == LM_METHOD_FORWARD) {
+            lm_peer_lock_answer_t back = *answer;
+            if (call->maybe_applied) back.code = LM_RC_OUTCOME_UNKNOWN;
             finish(call);
-            pass_back(call, answer);
+            pass_back(call, &back);
         } else {
             sent_back(call, answer, correlation != 0);
         }
@@ -404,6 +406,22 @@ void lm_frontend_call_failed(lm_frontend_clients_t *room, lm_frontend_attempt_t 
         lm_frontend_call_retry(call, LM_RC_NOT_READY);
     else
         fail(call, honest(call, why), lm_bytes(NULL, 0), lm_bytes(NULL, 0));
+}
+
+void lm_frontend_call_lock_replaced(lm_frontend_clients_t *room)
+{
+    lm_frontend_attempt_t *attempt, *next;
+    HASH_ITER(hh, room->attempts, attempt, next)
+    {
+        if (attempt == room->question) continue;
+        if (attempt->call) {
+            if (attempt->call->changes) attempt->call->maybe_applied = true;
+            continue;
+        }
+        lm_outbox_forget(room->out, attempt->correlation);
+        HASH_DEL(room->attempts, attempt);
+        free(attempt);
+    }
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -87,6 +87,7 @@ static void on_peer_up(void *self, lm_participant_t peer, lm_generation_t genera
     (void)generation;
     lm_frontend_clients_t *room = enter(self, now_us, out);
     if (peer != LM_LOCK) return;
+    if (room->lock_present) lm_frontend_call_lock_replaced(room);
     room->lock_present = true;
     lm_frontend_status_ask(room);
 }

@@ -122,6 +122,9 @@ void lm_frontend_call_on_answer(void *room, const lm_message_t *message, lm_outb
 /** An attempt at the own lock will get no answer. */
 void lm_frontend_call_failed(lm_frontend_clients_t *room, lm_frontend_attempt_t *attempt,
                              lm_rc_t why);
+/** The lock actor has died and its successor is up: what was asked before is about to be asked
+ *  again. */
+void lm_frontend_call_lock_replaced(lm_frontend_clients_t *room);
 /** Its timer has fired. */
 void lm_frontend_call_due(lm_frontend_call_t *call);
 /** An answer that is for this call; own says that the own lock gave it, as correlation. */

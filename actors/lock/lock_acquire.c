@@ -1,14 +1,16 @@
 /* Acquire: who is read, who listens, who is proposed; and what apply says to those who listen.
  *
  * Invariants
- *   U1  A repeat of a request that holds or has ended is answered as a linearizable read, never
- * from the table alone (S6); one that waits or is on its way gets a listener more. U2  Whether an
- * Acquire of an owner who holds or waits already gets that hold or joins that wait is decided in
- * apply (S11b), so it is proposed like any other. U3  A grant, and the end of a wait, are told to
- * every listener of the party except those whose own Acquire is still on its way: that one will
- * bring them an answer of their own. U4  Nobody is told of a hold while an Abandon of it is on its
- * way (S10c): repeats are parked, and an Acquire that was on its way before had its listener
- * counted then. */
+ *   U1  A repeat of a request that is known here, or on its way, is told nothing before a round of
+ *       ReadIndex that began after it arrived (S6): a lock that lags may not know that its node has
+ *       ceased to lead, and that the hold it is about to tell of is over. Its own Acquire serves
+ *       a call as such a round: raft takes it only as leader.
+ *   U2  Whether an Acquire of an owner who holds or waits already gets that hold or joins that wait
+ *       is decided in apply (S11b), so it is proposed like any other.
+ *   U3  A grant, and the end of a wait, are told to every listener of the party except those whose
+ *       own Acquire is still on its way: that one will bring them an answer of their own.
+ *   U4  Nobody is told of a hold while an Abandon of it is on its way (S10c): repeats are parked,
+ *       and an Acquire that was on its way before had its listener counted then. */
 #include "base_check.h"
 #include "lock_state.h"
 
@@ -32,16 +34,13 @@ static void propose(lm_lock_room_t *room, lm_lock_call_t *call)
     lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
 }
 
-/* A request that the table knows. */
+/* A request that the table knows, or that is on its way: then record is NULL. */
 static void repeat(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t *record)
 {
-    call->maybe_applied = true;
-    if (record->state == LM_RECORD_WAITING && !call->wait)
-        lm_lock_answer_not_granted(room, call, LM_API_ACQUIRE_RESULT_HELD, 0);
-    else if (record->state == LM_RECORD_WAITING)
-        lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
-    else if (!call->read)
+    if (!call->read)
         lm_lock_read_add(room, call);
+    else if (!record || record->state == LM_RECORD_WAITING)
+        lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
     else if (record->state == LM_RECORD_HOLDING)
         lm_lock_answer_granted(room, call, record, 0);
     else
@@ -57,18 +56,15 @@ void lm_lock_acquire_decide(lm_lock_room_t *room, lm_lock_call_t *call)
     const lm_lock_proposal_t *same = lm_lock_party_acquire_of(party, call->key.request_id);
     if (rc == LM_RC_OK && !record && same && same->command.body_hash != call->body_hash)
         rc = LM_RC_REQUEST_REUSED;
-    if (rc != LM_RC_OK) {
+    if (record || same) call->maybe_applied = true;
+    if (rc != LM_RC_OK)
         lm_lock_answer_error(room, call, rc, "request_id", lm_rc_text(rc));
-    } else if (party->parks) {
+    else if (party->parks)
         lm_lock_calls_enlist(call, LM_STAGE_PARKED, NULL);
-    } else if (record) {
+    else if (record || same)
         repeat(room, call, record);
-    } else if (same) {
-        call->maybe_applied = true;
-        lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
-    } else {
+    else
         propose(room, call);
-    }
 }
 
 void lm_lock_acquire_handle(lm_lock_room_t *room, lm_lock_call_t *call)

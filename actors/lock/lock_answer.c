@@ -43,6 +43,12 @@ void lm_lock_answer_error(lm_lock_room_t *room, lm_lock_call_t *call, lm_rc_t co
     send(room, call, &answer);
 }
 
+void lm_lock_answer_left(lm_lock_room_t *room, lm_lock_call_t *call)
+{
+    lm_peer_lock_answer_t answer = {.kind = LM_PEER_ANSWER_KIND_ERROR, .code = LM_RC_CANCELLED};
+    send(room, call, &answer);
+}
+
 void lm_lock_answer_forward(lm_lock_room_t *room, lm_lock_call_t *call)
 {
     lm_peer_lock_answer_t answer = {.kind = LM_PEER_ANSWER_KIND_FORWARD,

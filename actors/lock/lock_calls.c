@@ -1,13 +1,17 @@
 /* The life of a call: taken in, stamped, given to its kind, ended by an answer or by its caller.
  *
  * Invariants
- *   Q1  A call ends once: with an answer, or without one when its caller has gone.
+ *   Q1  A call ends once, by an answer; only those of a start of the clients room that has ended
+ *       go without one. Whose caller has gone is told so: until then the runtime over there keeps
+ *       the call, and would make it again to the next start of this actor.
  *   Q2  A call is stamped when it arrives, with what this lock has applied then, unless the node
- * that took it has done so before (S12a). As long as this lock does not know how far it should be,
- *       calls wait unstamped: a stamp from the middle of a rebuilding would be honest but useless.
+ *       that took it has done so before (S12a). As long as this lock does not know how far it
+ *       should be, calls wait unstamped: a stamp from the middle of a rebuilding would be honest
+ *       but useless.
  *   Q3  An error that promises "certainly not applied" is given only if nothing was proposed for
- * the call, or raft has refused it. Q4  A call is answered before its deadline; what happens to its
- * wait then is the party's matter. */
+ *       the call, or raft has refused it.
+ *   Q4  A call is answered before its deadline; what happens to its wait then is the party's
+ *       matter. */
 #include <stdlib.h>
 
 #include "base_check.h"
@@ -232,7 +236,7 @@ void lm_lock_calls_free(lm_lock_room_t *room, lm_lock_call_t *call)
 static void caller_left(lm_lock_room_t *room, lm_lock_call_t *call)
 {
     lm_lock_party_t *party = call->party;
-    lm_lock_calls_free(room, call);
+    lm_lock_answer_left(room, call);
     if (party) lm_lock_party_settle(room, party);
 }
 

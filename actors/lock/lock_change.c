@@ -8,6 +8,10 @@
 
 void lm_lock_change_handle(lm_lock_room_t *room, lm_lock_call_t *call)
 {
+    if (room->n_queue >= LM_LOCK_CHANGES_MAX) {
+        lm_lock_answer_error(room, call, LM_RC_OVERLOADED, "", "too many commands are waiting");
+        return;
+    }
     static const lm_command_kind_t kinds[] = {
         [LM_PEER_LOCK_CALL_REQUEST_RELEASE] = LM_COMMAND_RELEASE,
         [LM_PEER_LOCK_CALL_REQUEST_RENEW] = LM_COMMAND_RENEW,

@@ -4,11 +4,14 @@
 
 /* One entry of a turn: a MiB still replicates within a heartbeat on a slow network. */
 #define LM_LOCK_BATCH_COMMANDS_MAX 1024
-#define LM_LOCK_BATCH_BYTES_MAX (1024U * 1024)
+#define LM_LOCK_BATCH_BYTES_MAX ((size_t)1024 * 1024)
 /* Entries on their way at once: enough to hide one round trip behind the next. */
 #define LM_LOCK_IN_FLIGHT_MAX 8
 /* Commands that wait for a place in an entry; beyond it new acquires are refused. */
 #define LM_LOCK_QUEUE_MAX 16384
+/* The same for releases, renewals and cancels: they make room, so they go on for longer. Their
+ * callers may have left, so the bound on calls does not bound them. */
+#define LM_LOCK_CHANGES_MAX (4 * LM_LOCK_QUEUE_MAX)
 /* Calls that are open at once, of all kinds; beyond it every new call is refused. */
 #define LM_LOCK_CALLS_MAX 131072
 /* Rounds of ReadIndex on their way at once; reads of later turns wait for the next one. */

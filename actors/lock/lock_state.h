@@ -231,6 +231,8 @@ void lm_lock_calls_drop_older(lm_lock_room_t *room, lm_generation_t generation);
 
 void lm_lock_answer_error(lm_lock_room_t *room, lm_lock_call_t *call, lm_rc_t code,
                           const char *field, const char *text);
+/** To a caller who has gone: it only ends the call. */
+void lm_lock_answer_left(lm_lock_room_t *room, lm_lock_call_t *call);
 void lm_lock_answer_forward(lm_lock_room_t *room, lm_lock_call_t *call);
 /** GRANTED to an Acquire: record holds. Notes that somebody was told. op_seq is that of the change
  *  that grants, or 0: nothing was changed, the present one. */

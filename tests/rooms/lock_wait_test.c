@@ -423,6 +423,7 @@ Test(lock_wait, s11_a_grant_to_a_ghost_is_abandoned_when_the_grace_is_over)
     uint64_t again = RIG_ACQUIRE(rig, .owner = "a", .id = "a-x", .name = "x", .ttl_ms = 100000);
     rig_reads(rig);
     uint64_t back = wait_for("back", "1", "x");
+    rig_reads(rig);
     give_back(again, "a", "x");
     rig_settle(rig);
     cr_assert_eq(holders("x"), 1);
