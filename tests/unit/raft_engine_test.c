@@ -5,6 +5,7 @@
 
 #include "base_arena.h"
 #include "raft_engine.h"
+#include "raft_messages.h"
 
 enum { ME = 11, SECOND = 22, THIRD = 33, SENT_MAX = 64 };
 
@@ -233,6 +234,18 @@ Test(raft_engine, the_commit_index_never_goes_back)
     receive_entries(SECOND, 3, 10, 1, 3, 0, 9);
     cr_assert_eq(lm_raft_engine_commit(t.engine), 9);
     finish();
+}
+
+Test(raft_engine, a_leaders_commit_index_is_not_taken_for_entries_that_it_did_not_check)
+{
+    struct raft_message message = {.type = RAFT_APPEND_ENTRIES};
+    message.append_entries.prev_log_index = 2;
+    message.append_entries.leader_commit = 9;
+    lm_raft_messages_clamp(&message, 8);
+    cr_assert_eq(message.append_entries.leader_commit, 8);
+    message.append_entries.leader_commit = 9;
+    lm_raft_messages_clamp(&message, 2);
+    cr_assert_eq(message.append_entries.leader_commit, 9);
 }
 
 /* An entry is written, replaced, and written again with the index and term it had: the report of the
