@@ -14,6 +14,12 @@
 #include "base_check.h"
 #include "lock_state.h"
 
+static void listen(lm_lock_call_t *call, bool pending)
+{
+    call->pending = pending;
+    lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
+}
+
 static void propose(lm_lock_room_t *room, lm_lock_call_t *call)
 {
     if (lm_lock_propose_is_full(room)) {
@@ -31,7 +37,7 @@ static void propose(lm_lock_room_t *room, lm_lock_call_t *call)
                             .seen = call->seen};
     lm_lock_propose_add(room, &command, call->party, NULL);
     call->maybe_applied = true;
-    lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
+    listen(call, true);
 }
 
 /* A request that the table knows, or that is on its way: then record is NULL. */
@@ -40,7 +46,7 @@ static void repeat(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t
     if (!call->read)
         lm_lock_read_add(room, call);
     else if (!record || record->state == LM_RECORD_WAITING)
-        lm_lock_calls_enlist(call, LM_STAGE_LISTENING, NULL);
+        listen(call, !record);
     else if (record->state == LM_RECORD_HOLDING)
         lm_lock_answer_granted(room, call, record, 0);
     else
@@ -91,8 +97,19 @@ static void tell(lm_lock_room_t *room, lm_lock_party_t *party, const lm_bytes_t 
         next = TAILQ_NEXT(call, in_party);
         if (call->stage != LM_STAGE_LISTENING) continue;
         if (request_id && !lm_bytes_equal(*request_id, call->key.request_id)) continue;
-        if (!request_id && lm_lock_party_acquire_of(party, call->key.request_id)) continue;
+        if (!request_id && call->pending) continue;
         each(room, call, effect);
+    }
+}
+
+/* An Acquire of that request id is not on its way any more. */
+static void no_longer_pending(lm_lock_party_t *party, const lm_bytes_t *request_id)
+{
+    lm_lock_call_t *call;
+    TAILQ_FOREACH(call, &party->calls, in_party)
+    {
+        if (call->pending && lm_bytes_equal(*request_id, call->key.request_id))
+            call->pending = false;
     }
 }
 
@@ -124,6 +141,7 @@ void lm_lock_acquire_applied(lm_lock_room_t *room, lm_lock_proposal_t *proposal,
 {
     lm_lock_party_t *party = proposal->party;
     const lm_bytes_t *id = &proposal->command.key.request_id;
+    no_longer_pending(party, id);
     switch (effect->kind) {
     case LM_EFFECT_ACQUIRED:
         if (effect->hold == effect->op_seq) lm_lock_lease_start(room, effect->record, true);

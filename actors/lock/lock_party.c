@@ -111,10 +111,9 @@ static void propose_end(lm_lock_room_t *room, lm_lock_party_t *party, lm_command
     party->parks++;
 }
 
-static bool is_due(lm_lock_party_t *party, const lm_lock_call_t *call)
+static bool is_due(const lm_lock_call_t *call)
 {
-    return call->stage == LM_STAGE_LISTENING && call->due &&
-           !lm_lock_party_acquire_of(party, call->key.request_id);
+    return call->stage == LM_STAGE_LISTENING && call->due && !call->pending;
 }
 
 /* Ends the wait if the time of all its listeners is over; until then those whose time is over are
@@ -125,7 +124,7 @@ static void settle_times(lm_lock_room_t *room, lm_lock_party_t *party, uint64_t 
     lm_lock_call_t *call, *next;
     TAILQ_FOREACH(call, &party->calls, in_party)
     {
-        bool due = is_due(party, call);
+        bool due = is_due(call);
         some = some || due;
         all = all && due;
     }
@@ -135,7 +134,7 @@ static void settle_times(lm_lock_room_t *room, lm_lock_party_t *party, uint64_t 
     }
     for (call = some ? TAILQ_FIRST(&party->calls) : NULL; call; call = next) {
         next = TAILQ_NEXT(call, in_party);
-        if (is_due(party, call))
+        if (is_due(call))
             lm_lock_answer_not_granted(room, call, LM_API_ACQUIRE_RESULT_TIMED_OUT, 0);
     }
 }

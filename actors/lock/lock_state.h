@@ -74,6 +74,7 @@ struct lm_lock_call {
     bool maybe_applied; /* something was proposed for it and may be applied */
     bool read;          /* a round of ReadIndex has confirmed what it reads */
     bool due;           /* an Acquire whose wait time is over */
+    bool pending;       /* listens, and an Acquire of its request id is on its way */
     uint64_t wait_until_us;
     uint64_t answer_by_us;
     uint8_t text[];

@@ -46,6 +46,11 @@ static void verify_party(const lm_lock_party_t *party)
     {
         LM_CHECK(call->party == party, "a call is in another party");
         LM_CHECK(party->parks || call->stage != LM_STAGE_PARKED, "a call is parked for nothing");
+        bool pending =
+            call->stage == LM_STAGE_LISTENING &&
+            lm_lock_party_acquire_of((lm_lock_party_t *)(uintptr_t)party, call->key.request_id);
+        LM_CHECK(call->stage != LM_STAGE_LISTENING || call->pending == pending,
+                 "a listener is mistaken about its Acquire");
     }
     LM_CHECK(!TAILQ_EMPTY(&party->calls) || !TAILQ_EMPTY(&party->acquires) || party->parks ||
                  lm_lock_timer_is_set(&party->retry),

@@ -119,3 +119,19 @@ Test(lock_review, commands_of_callers_that_left_do_not_pile_up, .timeout = 100)
     uint64_t refused = rig_renew(rig, renew);
     SAID(refused, "error OVERLOADED");
 }
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* One owner with many threads that all ask for the lock it holds: each is one more id of its hold,
+ * and none may cost a walk over all the others' commands. */
+Test(lock_review, many_acquires_of_one_owner_are_answered_in_time, .timeout = 60)
+{
+    rig_take(rig, "a", "x", 0);
+    uint64_t last = 0;
+    for (int i = 0; i < 6000; i++) {
+        lm_bytes_t id = lm_arena_print(rig->arena, "id%d", i);
+        last = ask("a", lm_arena_text(rig->arena, id));
+    }
+    rig_settle(rig);
+    cr_assert(rig_answer(rig, last)); /* what it says depends on the size of the ring */
+}
