@@ -1,20 +1,25 @@
 /* One thread runs a libuv loop; commands come through a queue and an async handle.
  *
- * The library retries a failed write by itself, without telling. It does trace every write that ends;
- * a write that ended without any append being reported is one that failed (on_check).
+ * The library retries a failed write by itself, without telling. It does trace every write that
+ * ends; a write that ended without any append being reported is one that failed (on_check).
  *
  * A truncation gets the log to itself: it waits until all writes are done, and what comes behind it
- * waits until the first append after it is done, which the library begins only when the truncation
- * has ended. It reports no error of a truncation, so the directory is looked at then. */
+ * waits until it has ended. The library tells nobody of that, and writes on after one that failed:
+ * entries would come to lie behind those they replace, and be read as others after a restart. So
+ * the loop is watched until nothing is at work in it any more, and then the directory is looked at.
+ */
 #include "raft_uv_disk.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <raft.h>
 #include <raft/uv.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base_arena.h"
 #include "base_log.h"
@@ -68,10 +73,9 @@ struct uv_disk {
     struct raft_tracer tracer;
     bool io_is_open, failed, closing;
     uint64_t durable_term, durable_vote;
-    unsigned appends; /* in flight */
-    uint64_t oldest_append_us;
-    uint64_t truncating;   /* index; 0: none */
-    bool truncation_waits; /* for the append behind it */
+    unsigned appends;          /* in flight */
+    uint64_t oldest_append_us; /* or when the truncation began */
+    uint64_t truncating;       /* index; 0: none */
     bool write_ended;
     uint64_t write_began_us;
     _Atomic uint64_t writes, write_us;
@@ -89,7 +93,8 @@ static void blocking(uv_disk_t *d, bool on)
     if (d->blocking_since_us) atomic_store(d->blocking_since_us, on ? now_us() : 0);
 }
 
-/* ---- reports ----------------------------------------------------------------------------------------- */
+/* ---- reports
+ * ----------------------------------------------------------------------------------------- */
 
 static lm_raft_done_t *done_new(lm_raft_done_kind_t kind, uint64_t number)
 {
@@ -119,7 +124,8 @@ static void fail_library(uv_disk_t *d, lm_exit_t code, const char *what, int rv)
     fail(d, &fault);
 }
 
-/* ---- opening and loading --------------------------------------------------------------------------------- */
+/* ---- opening and loading
+ * --------------------------------------------------------------------------------- */
 
 static void run_open(uv_disk_t *d, command_t *command)
 {
@@ -264,17 +270,23 @@ static bool check_loaded(const uv_disk_t *d, const lm_raft_done_t *done, bool sn
 {
     const char *path = lm_raft_datadir_path(d->dir);
     if (snapshot)
-        return lm_raft_fault_set(fault, LM_EXIT_DAMAGED, "%s: there is a snapshot, which this "
-                                 "version does not make", path);
+        return lm_raft_fault_set(fault, LM_EXIT_DAMAGED,
+                                 "%s: there is a snapshot, which this "
+                                 "version does not make",
+                                 path);
     if (done->n_entries == 0)
         return lm_raft_fault_set(fault, LM_EXIT_DAMAGED, "%s: the log is empty", path);
     if (done->entries[done->n_entries - 1].term > done->term)
         return lm_raft_fault_set(fault, LM_EXIT_DAMAGED,
                                  "%s: metadata1 or metadata2 is damaged: term %llu is below that "
-                                 "of the log", path, (unsigned long long)done->term);
+                                 "of the log",
+                                 path, (unsigned long long)done->term);
     if (!same_servers(&done->entries[0], identity))
-        return lm_raft_fault_set(fault, LM_EXIT_DAMAGED, "%s: " LM_RAFT_IDENTITY_FILE " and the "
-                                 "log name different servers", path);
+        return lm_raft_fault_set(fault, LM_EXIT_DAMAGED,
+                                 "%s: " LM_RAFT_IDENTITY_FILE
+                                 " and the "
+                                 "log name different servers",
+                                 path);
     return true;
 }
 
@@ -321,7 +333,8 @@ static void run_load(uv_disk_t *d, command_t *command)
     fail_library(d, LM_EXIT_SYSTEM, "cannot be written", rv);
 }
 
-/* ---- term and vote, entries ---------------------------------------------------------------------------------- */
+/* ---- term and vote, entries
+ * ---------------------------------------------------------------------------------- */
 
 static void run_set_metadata(uv_disk_t *d, command_t *command)
 {
@@ -350,11 +363,25 @@ static void run_truncate(uv_disk_t *d, command_t *command)
         return;
     }
     d->truncating = command->number;
+    d->oldest_append_us = now_us();
     int rv = d->io.truncate(&d->io, command->number);
     if (rv != 0) fail_library(d, LM_EXIT_SYSTEM, "the log cannot be truncated", rv);
 }
 
-/* True if no closed segment reaches to index any more. */
+/* True if an open segment has been written to: it begins with the number of its format. */
+static bool is_written(const char *path, const char *name)
+{
+    uint64_t format = 0;
+    char file[PATH_MAX];
+    int size = snprintf(file, sizeof file, "%s/%s", path, name);
+    int fd = size < (int)sizeof file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+    bool unused = fd >= 0 && read(fd, &format, sizeof format) >= 0 && format == 0;
+    if (fd >= 0) close(fd);
+    return !unused;
+}
+
+/* True if nothing of the log reaches to the index any more: no closed segment, and no open one, for
+ * they are all closed before. */
 static bool is_truncated(uv_disk_t *d, lm_raft_fault_t *fault)
 {
     const char *path = lm_raft_datadir_path(d->dir);
@@ -362,7 +389,10 @@ static bool is_truncated(uv_disk_t *d, lm_raft_fault_t *fault)
     bool good = list != NULL;
     for (struct dirent *entry; good && (entry = readdir(list));) {
         unsigned long long first, end;
-        if (sscanf(entry->d_name, "%llu-%llu", &first, &end) == 2) good = end < d->truncating;
+        if (sscanf(entry->d_name, "%llu-%llu", &first, &end) == 2)
+            good = end < d->truncating;
+        else if (strncmp(entry->d_name, "open-", 5) == 0)
+            good = !is_written(path, entry->d_name);
     }
     if (list) closedir(list);
     if (good) return true;
@@ -378,10 +408,7 @@ static void end_truncation(uv_disk_t *d)
         fail(d, &fault);
     blocking(d, false);
     d->truncating = 0;
-    d->truncation_waits = false;
 }
-
-static void run_todo(uv_disk_t *d);
 
 static void on_appended(struct raft_io_append *request, int status)
 {
@@ -390,7 +417,6 @@ static void on_appended(struct raft_io_append *request, int status)
     d->write_ended = false;
     d->appends--;
     d->oldest_append_us = now_us();
-    if (d->truncation_waits && status == 0) end_truncation(d);
     if (status == 0 && !d->failed)
         report(d, done_new(LM_RAFT_DONE_APPENDED, append->number));
     else if (status != 0 && !d->closing)
@@ -406,13 +432,14 @@ static void run_append(uv_disk_t *d, command_t *command)
     append->request.data = append;
     command->entries = NULL;
     if (d->appends++ == 0) d->oldest_append_us = now_us();
-    if (d->truncating) d->truncation_waits = true;
-    int rv = d->io.append(&d->io, &append->request, append->entries, command->n_entries,
-                          on_appended);
+    int rv =
+        d->io.append(&d->io, &append->request, append->entries, command->n_entries, on_appended);
     if (rv != 0) fail_library(d, LM_EXIT_SYSTEM, "the log cannot be written", rv);
 }
 
-/* ---- closing -------------------------------------------------------------------------------------------------- */
+/* ---- closing
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void close_handles(uv_disk_t *d)
 {
@@ -441,7 +468,9 @@ static void run_close(uv_disk_t *d)
     }
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------------------ */
+/* ---- the thread
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void command_free(command_t *command)
 {
@@ -455,12 +484,9 @@ static void command_free(command_t *command)
 static void run_command(uv_disk_t *d, command_t *command)
 {
     static void (*const run[])(uv_disk_t *, command_t *) = {
-        [OPEN] = run_open,
-        [SAVE_IDENTITY] = run_save_identity,
-        [LOAD] = run_load,
-        [SET_METADATA] = run_set_metadata,
-        [TRUNCATE] = run_truncate,
-        [APPEND] = run_append,
+        [OPEN] = run_open,         [SAVE_IDENTITY] = run_save_identity,
+        [LOAD] = run_load,         [SET_METADATA] = run_set_metadata,
+        [TRUNCATE] = run_truncate, [APPEND] = run_append,
     };
     if (command->kind == CLOSE) {
         run_close(d);
@@ -475,7 +501,7 @@ static void run_command(uv_disk_t *d, command_t *command)
 static bool must_wait(const uv_disk_t *d, const command_t *command)
 {
     if (d->failed || command->kind == CLOSE) return false;
-    return d->truncation_waits || (command->kind == TRUNCATE && d->appends > 0);
+    return d->truncating != 0 || (command->kind == TRUNCATE && d->appends > 0);
 }
 
 static void run_todo(uv_disk_t *d)
@@ -510,13 +536,15 @@ static void on_check(uv_check_t *check)
     if (d->write_ended && !d->failed && !d->closing)
         fail_library(d, LM_EXIT_SYSTEM, "a write of the log failed", RAFT_IOERR);
     d->write_ended = false;
+    if (d->truncating && d->loop.active_reqs.count == 0 && !d->failed && !d->closing)
+        end_truncation(d);
     run_todo(d);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     uv_disk_t *d = timer->data;
-    if (d->appends > 0 && now_us() - d->oldest_append_us > STALL_US)
+    if ((d->appends > 0 || d->truncating) && now_us() - d->oldest_append_us > STALL_US)
         fail_library(d, LM_EXIT_SYSTEM, "a write of the log has not ended for 30 s", RAFT_IOERR);
 }
 
@@ -527,7 +555,8 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* ---- called by the room ------------------------------------------------------------------------------------------- */
+/* ---- called by the room
+ * ------------------------------------------------------------------------------------------- */
 
 static command_t *command_new(command_kind_t kind)
 {
