@@ -93,8 +93,7 @@ static void blocking(uv_disk_t *d, bool on)
     if (d->blocking_since_us) atomic_store(d->blocking_since_us, on ? now_us() : 0);
 }
 
-/* ---- reports
- * ----------------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static lm_raft_done_t *done_new(lm_raft_done_kind_t kind, uint64_t number)
 {
@@ -124,8 +123,7 @@ static void fail_library(uv_disk_t *d, lm_exit_t code, const char *what, int rv)
     fail(d, &fault);
 }
 
-/* ---- opening and loading
- * --------------------------------------------------------------------------------- */
+/* ---- opening and loading --------------------------------------------------------------------- */
 
 static void run_open(uv_disk_t *d, command_t *command)
 {
@@ -333,8 +331,7 @@ static void run_load(uv_disk_t *d, command_t *command)
     fail_library(d, LM_EXIT_SYSTEM, "cannot be written", rv);
 }
 
-/* ---- term and vote, entries
- * ---------------------------------------------------------------------------------- */
+/* ---- term and vote, entries ------------------------------------------------------------------ */
 
 static void run_set_metadata(uv_disk_t *d, command_t *command)
 {
@@ -437,9 +434,7 @@ static void run_append(uv_disk_t *d, command_t *command)
     if (rv != 0) fail_library(d, LM_EXIT_SYSTEM, "the log cannot be written", rv);
 }
 
-/* ---- closing
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static void close_handles(uv_disk_t *d)
 {
@@ -468,9 +463,7 @@ static void run_close(uv_disk_t *d)
     }
 }
 
-/* ---- the thread
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void command_free(command_t *command)
 {
@@ -555,8 +548,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* ---- called by the room
- * ------------------------------------------------------------------------------------------- */
+/* ---- called by the room ---------------------------------------------------------------------- */
 
 static command_t *command_new(command_kind_t kind)
 {
