@@ -63,18 +63,35 @@ static void set_request_id(const lm_frontend_call_t *call, lm_peer_lock_call_t *
     if (request->release) request->release->request_id = id;
 }
 
-const lm_peer_lock_call_t *lm_frontend_call_request(lm_frontend_call_t *call)
+/* What earlier attempts have used of a wait is not waited again (S13). A wait stays one: whether a
+ * request waits at all belongs to what it is. */
+static void shorten_wait(const lm_frontend_call_t *call, lm_api_acquire_request_t *acquire)
 {
-    lm_frontend_clients_t *room = call->room;
-    void *decoded = NULL;
-    lm_bytes_t payload = lm_frontend_event_payload(call->event);
-    lm_rc_t code = lm_wire_decode(call->method->request, payload, room->scratch, &decoded, NULL);
-    LM_CHECK(code == LM_RC_OK, "a request that was decoded before: %s", lm_rc_name(code));
+    if (!acquire || acquire->wait_ms <= 0) return;
+    int64_t used_ms = (int64_t)((call->room->now_us - call->begun_us) / 1000);
+    acquire->wait_ms = used_ms < acquire->wait_ms ? acquire->wait_ms - used_ms : 1;
+}
+
+/* The request as it came, where LOCK_CALL has it. */
+static lm_peer_lock_call_t *as_lock_call(const lm_frontend_call_t *call, void *decoded)
+{
     if (call->method->id == LM_METHOD_FORWARD) return ((lm_peer_forward_request_t *)decoded)->call;
-    lm_peer_lock_call_t *request = lm_arena_alloc(room->scratch, sizeof *request);
+    lm_peer_lock_call_t *request = lm_arena_alloc(call->room->scratch, sizeof *request);
     request->request_case = members[call->method->id].request_case;
     *(void **)(void *)((char *)request + members[call->method->id].request) = decoded;
     set_request_id(call, request);
+    return request;
+}
+
+const lm_peer_lock_call_t *lm_frontend_call_request(lm_frontend_call_t *call)
+{
+    void *decoded = NULL;
+    lm_bytes_t payload = lm_frontend_event_payload(call->event);
+    lm_rc_t code =
+        lm_wire_decode(call->method->request, payload, call->room->scratch, &decoded, NULL);
+    LM_CHECK(code == LM_RC_OK, "a request that was decoded before: %s", lm_rc_name(code));
+    lm_peer_lock_call_t *request = as_lock_call(call, decoded);
+    shorten_wait(call, request->acquire);
     return request;
 }
 
@@ -191,6 +208,7 @@ void lm_frontend_call_begin(lm_frontend_clients_t *room, lm_frontend_event_t *ev
     call->event = event;
     call->last_refusal = LM_RC_NOT_READY;
     call->backoff_us = BACKOFF_FIRST_US;
+    call->begun_us = room->now_us;
     call->changes = !request->get && !request->list;
     if (call->method->id == LM_METHOD_FORWARD) {
         call->stamped = request->context && request->context->stamped;

@@ -40,7 +40,8 @@ struct lm_frontend_call {
     const lm_frontend_method_t *method;
     lm_frontend_event_t *event; /* the request as it came */
     char request_id[33];        /* made here if the request has none */
-    uint64_t give_up_us;        /* is answered then at the latest */
+    uint64_t begun_us;
+    uint64_t give_up_us; /* is answered then at the latest */
     uint64_t backoff_us;
     uint64_t retry_at_us; /* 0: no attempt is planned */
     bool stamped, seen;

@@ -117,3 +117,23 @@ Test(frontend_review, s12_a_call_whose_caller_has_gone_is_not_made_again)
     lm_test_restart_peer(host, LM_LOCK);
     cr_assert_eq(lm_test_count(host, LM_MSG_LOCK_CALL), 0);
 }
+
+/* A wait is not begun anew with every attempt. */
+Test(frontend_review, s13_what_is_left_of_a_wait_goes_with_the_next_attempt)
+{
+    lm_api_acquire_request_t waiting = *acquire();
+    waiting.wait_ms = 5000;
+    fake_call(driver, host, LM_METHOD_ACQUIRE, &waiting, lm_test_now(host) + 20000000);
+    const lm_test_sent_t *first = lock_call();
+    cr_assert_eq(((const lm_peer_lock_call_t *)first->body)->acquire->wait_ms, 5000);
+    lm_test_advance(host, 2000000);
+    send_back(first);
+    lm_test_advance(host, 20000);
+    const lm_test_sent_t *second = lock_call();
+    int64_t left_ms = ((const lm_peer_lock_call_t *)second->body)->acquire->wait_ms;
+    cr_assert(left_ms <= 3000 && left_ms >= 2900, "%ld ms", (long)left_ms);
+    lm_test_advance(host, 4000000);
+    send_back(second);
+    lm_test_advance(host, 100000);
+    cr_assert_eq(((const lm_peer_lock_call_t *)lock_call()->body)->acquire->wait_ms, 1);
+}
