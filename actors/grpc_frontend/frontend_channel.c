@@ -45,6 +45,7 @@ static grpc_channel *connect_to(const lm_frontend_target_t *target)
         /* A repeat of a forward is ours to decide (S13). */
         integer(GRPC_ARG_ENABLE_RETRIES, 0),
         integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+        integer(GRPC_ARG_ENABLE_CHANNELZ, 0),
         integer(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
     };
     grpc_channel_args args = {sizeof list / sizeof *list, list};

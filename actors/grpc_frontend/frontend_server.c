@@ -150,6 +150,7 @@ static grpc_server *make_server(const lm_frontend_listen_t *how)
     grpc_resource_quota *quota = grpc_resource_quota_create("frontend");
     grpc_resource_quota_resize(quota, LM_GRPC_BYTES_MAX);
     grpc_arg list[] = {
+        integer(GRPC_ARG_ENABLE_CHANNELZ, 0),
         /* Otherwise two servers share a port in silence. */
         integer(GRPC_ARG_ALLOW_REUSEPORT, 0),
         integer(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)how->streams_max),
