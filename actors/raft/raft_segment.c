@@ -74,8 +74,12 @@ lm_raft_batch_t lm_raft_segment_batch(lm_bytes_t file, size_t offset)
 
 size_t lm_raft_segment_good_after(lm_bytes_t file, size_t offset)
 {
-    for (size_t at = offset + 8; at + 16 <= file.size; at += 8)
-        if (lm_raft_segment_batch(file, at).state == LM_RAFT_BATCH_GOOD) return at;
+    for (size_t at = offset + 8; at + 16 <= file.size; at += 8) {
+        /* Most of it is zeros, and no batch has no entries. */
+        if (number(file.data + at + 8, 8) != 0 &&
+            lm_raft_segment_batch(file, at).state == LM_RAFT_BATCH_GOOD)
+            return at;
+    }
     return 0;
 }
 
