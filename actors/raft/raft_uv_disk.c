@@ -71,7 +71,7 @@ struct uv_disk {
     struct raft_io io;
     struct raft_uv_transport transport;
     struct raft_tracer tracer;
-    bool io_is_open, failed, closing;
+    bool io_is_open, io_is_started, failed, closing;
     uint64_t durable_term, durable_vote;
     unsigned appends;          /* in flight */
     uint64_t oldest_append_us; /* or when the truncation began */
@@ -323,6 +323,7 @@ static void run_load(uv_disk_t *d, command_t *command)
         return;
     }
     rv = d->io.start(&d->io, 1000, NULL, NULL);
+    d->io_is_started = true;
     if (rv == 0) {
         report(d, done);
         return;
@@ -455,7 +456,7 @@ static void run_close(uv_disk_t *d)
     d->closing = true;
     if (!d->io_is_open) {
         close_handles(d);
-    } else if (d->failed) {
+    } else if (d->failed && d->io_is_started) {
         /* What the library would do next is not to be trusted. */
         uv_stop(&d->loop);
     } else {
@@ -653,7 +654,7 @@ void lm_raft_uv_disk_destroy(lm_raft_disk_t **disk)
     put(&d->base, command_new(CLOSE));
     pthread_join(d->thread, NULL);
     /* After a failure the library's pool may still be at work in it. */
-    if (d->failed && d->io_is_open) return;
+    if (d->failed && d->io_is_started) return;
     uv_loop_close(&d->loop);
     lm_raft_datadir_close(&d->dir);
     *d->todo_last = d->first;
