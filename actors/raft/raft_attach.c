@@ -112,6 +112,12 @@ bool lm_raft_attach_is_fit(const lm_raft_room_t *room)
            room->now_us < lock->heard_us + LM_RAFT_LOCK_AWAY_US;
 }
 
+void lm_raft_attach_late(lm_raft_room_t *room)
+{
+    room->lock.heard_us = room->now_us;
+    room->lock.away_since_us = 0;
+}
+
 void lm_raft_attach_watch(lm_raft_room_t *room)
 {
     lm_raft_lock_t *lock = &room->lock;

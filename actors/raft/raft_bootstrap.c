@@ -156,10 +156,18 @@ void lm_raft_bootstrap_state(lm_raft_bootstrap_t *m, uint32_t i,
     decide(m);
 }
 
+/* An id as draw_text makes it; anything else could spoil the file it is written to. */
+static bool is_id(lm_bytes_t text)
+{
+    if (text.size != LM_RAFT_ID_SIZE - 1) return false;
+    for (size_t i = 0; i < text.size; i++)
+        if (!memchr("0123456789abcdef", text.data[i], 16)) return false;
+    return true;
+}
+
 static bool take_servers(lm_raft_bootstrap_t *m, const lm_peer_bootstrap_offer_t *offer)
 {
-    if (offer->n_servers != m->n || offer->cluster_id.size != LM_RAFT_ID_SIZE - 1 ||
-        offer->history_id.size != LM_RAFT_ID_SIZE - 1)
+    if (offer->n_servers != m->n || !is_id(offer->cluster_id) || !is_id(offer->history_id))
         return false;
     m->draft = m->identity;
     m->draft.n_servers = m->n;

@@ -331,6 +331,20 @@ static bool is_acceptable(lm_raft_engine_t *e, const struct raft_message *messag
     return false;
 }
 
+/* The engine asks the server that leadership goes to only once, and often before that server has
+ * stored everything: then it may not, and the transfer would end without effect. */
+static void urge_transferee(lm_raft_engine_t *e, uint64_t server_id)
+{
+    if (e->holding || raft_transferee(&e->raft) != server_id ||
+        lm_raft_engine_match(e, server_id) != lm_raft_log_last_index(e->log))
+        return;
+    struct raft_message message = {.type = RAFT_TIMEOUT_NOW, .server_id = server_id};
+    message.timeout_now.term = raft_current_term(&e->raft);
+    message.timeout_now.last_log_index = raft_last_index(&e->raft);
+    message.timeout_now.last_log_term = lm_raft_log_term(e->log, raft_last_index(&e->raft));
+    send_message(e, &message);
+}
+
 static void handle_message(lm_raft_engine_t *e, lm_raft_received_t *received, uint64_t now_us)
 {
     struct raft_message *message = &received->message;
@@ -343,10 +357,15 @@ static void handle_message(lm_raft_engine_t *e, lm_raft_received_t *received, ui
     lm_raft_messages_clamp(message, e->commit);
     struct raft_event event = {.type = RAFT_RECEIVE};
     event.receive.message = message;
+    bool is_result = message->type == RAFT_APPEND_ENTRIES_RESULT;
+    uint64_t from = message->server_id;
     int rv = step(e, &event, now_us);
     /* The entries' bytes belong to the engine now, whatever it did with them. */
     lm_raft_messages_free(received, false);
-    if (rv != 0) set_fault(e, "a message", rv);
+    if (rv != 0)
+        set_fault(e, "a message", rv);
+    else if (is_result)
+        urge_transferee(e, from);
 }
 
 static void drive(lm_raft_engine_t *e, uint64_t now_us)
@@ -496,6 +515,11 @@ void lm_raft_engine_tick(lm_raft_engine_t *e, uint64_t now_us, bool late)
     else if (e->late_in_row++ < LATE_IN_A_ROW_MAX)
         e->raft.election_timer_start = now_us / 1000;
     if (now_us / 1000 < raft_timeout(&e->raft)) return;
+    if (!e->may_campaign && raft_state(&e->raft) == RAFT_CANDIDATE) {
+        /* Its next election would be a real one again; without leave it goes back to sounding out. */
+        e->raft.candidate_state.in_pre_vote = true;
+        e->raft.candidate_state.disrupt_leader = false;
+    }
     struct raft_event event = {.type = RAFT_TIMEOUT};
     int rv = step(e, &event, now_us);
     if (rv != 0) set_fault(e, "a timeout", rv);

@@ -2,7 +2,8 @@
  * lead with (S21, S8).
  *
  * Invariants
- *   H1  Leadership goes only to a voter that has said lately that its lock is fit.
+ *   H1  Leadership goes only to a voter that has said lately that its lock is fit, and that it has
+ *       no reason of its own to give leadership away: else it would go round and round.
  *   H2  A DRAIN is answered once: as soon as another leads, or nobody could, or time is up. */
 #include "base_log.h"
 #include "raft_state.h"
@@ -48,6 +49,8 @@ static const char *reason(const lm_raft_room_t *room)
         return "the lock is away";
     return NULL;
 }
+
+bool lm_raft_handover_would(const lm_raft_room_t *room) { return reason(room) != NULL; }
 
 static void try_handover(lm_raft_room_t *room)
 {

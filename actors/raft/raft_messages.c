@@ -126,7 +126,9 @@ static bool in_append_entries(const lm_peer_frame_t *frame, lm_raft_received_t *
         .prev_log_term = body->prev_log_term,
         .leader_commit = body->leader_commit,
     };
-    if (!is_term(body->term) || (body->prev_log_index == 0) != (body->prev_log_term == 0) ||
+    /* Entry 1 is on every server from its start. The engine answers an old leader that sends it with
+     * what looks like an acknowledgement of an index that was never set. */
+    if (!is_term(body->term) || body->prev_log_index == 0 || body->prev_log_term == 0 ||
         body->prev_log_term > body->term || body->n_entries > LM_RAFT_INFLIGHT_ENTRIES ||
         !check_entries(body, &bytes))
         return false;

@@ -61,14 +61,14 @@ void lm_raft_peers_tell_identity(lm_raft_room_t *room)
 void lm_raft_peers_tell_state(lm_raft_room_t *room)
 {
     uint64_t leader = lm_raft_engine_leader(room->engine);
-    bool fit = lm_raft_attach_is_fit(room);
+    bool fit = lm_raft_attach_is_fit(room) && !lm_raft_handover_would(room);
     bool news = leader != room->node_state_leader || fit != room->said_fit;
     if (!news && room->now_us < room->node_state_us + LM_RAFT_NODE_STATE_US) return;
     room->node_state_us = room->now_us;
     room->node_state_leader = leader;
     room->said_fit = fit;
     if (leader == 0 || leader == room->nodes[room->self].id) return;
-    lm_peer_node_state_t state = {.lock_ready = fit && !room->draining,
+    lm_peer_node_state_t state = {.lock_ready = fit,
                                   .applied_index = room->lock.applied_index,
                                   .state_hash = room->lock.state_hash};
     lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_NODE_STATE, .node_state = &state};
@@ -83,6 +83,17 @@ static bool is_about_forming(const lm_peer_frame_t *frame)
            frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_OFFER ||
            frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_ACCEPT ||
            frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_START;
+}
+
+/* Words about forming are exchanged before there is a common cluster; what they claim is judged where
+ * they are used. Those of another cluster are counted all the same. */
+static void take_about_forming(lm_raft_room_t *room, uint32_t node, const lm_peer_frame_t *frame)
+{
+    const char *mine = lm_raft_room_identity(room)->cluster_id;
+    if (*mine && frame->cluster_id.size &&
+        !lm_bytes_equal(frame->cluster_id, lm_bytes_of(mine)))
+        refuse(room, LM_RAFT_REFUSED_CLUSTER);
+    lm_raft_forming_receive(room, node, frame);
 }
 
 static bool check_member(lm_raft_room_t *room, uint32_t node, const lm_peer_frame_t *frame)
@@ -152,7 +163,7 @@ void lm_raft_peers_on_receive(void *self, const lm_message_t *message, lm_outbox
     if (frame->version != 1 || frame->body_case == LM_PEER_FRAME_BODY_NONE)
         refuse(room, LM_RAFT_REFUSED_UNDECODABLE);
     else if (is_about_forming(frame))
-        lm_raft_forming_receive(room, (uint32_t)node, frame);
+        take_about_forming(room, (uint32_t)node, frame);
     else if (check_member(room, (uint32_t)node, frame))
         take_from_member(room, (uint32_t)node, frame);
 }

@@ -253,7 +253,8 @@ void lm_raft_report_settle(lm_raft_room_t *room)
     bool news = room->phase != room->said_phase || role != room->said_role ||
                 term != room->said_term || leader != room->said_leader;
     if (!news && room->now_us < room->said_us + LM_RAFT_SECOND_US) return;
-    if (leader && leader != room->said_leader) room->figures.leader_changes++;
+    if (leader && leader != room->last_leader) room->figures.leader_changes++;
+    if (leader) room->last_leader = leader;
     room->said_phase = room->phase;
     room->said_role = role;
     room->said_term = term;

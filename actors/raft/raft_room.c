@@ -197,6 +197,7 @@ static void on_wake(void *self, uint64_t now_us, uint64_t late_us, lm_outbox_t *
     lm_raft_room_t *room = lm_raft_room_enter(self, now_us, out);
     bool late = late_us > room->heartbeat_ms * 1000ull;
     if (late) room->figures.late_ticks++;
+    if (late_us > LM_RAFT_LATE_US) lm_raft_attach_late(room);
     if (room->phase >= LM_RAFT_FORMING && room->phase < LM_RAFT_RUNNING &&
         now_us >= room->forming_us + LM_RAFT_FORMING_US) {
         room->forming_us = now_us;

@@ -19,6 +19,8 @@
 #define LM_RAFT_NODE_STATE_VALID_US UINT64_C(1500000)
 /* A lock that is away longer is no lock to lead with. */
 #define LM_RAFT_LOCK_AWAY_US UINT64_C(3000000)
+/* Whose own tick comes later than this counts nobody's silence. */
+#define LM_RAFT_LATE_US UINT64_C(200000)
 /* Nor is one that starts three times within this. */
 #define LM_RAFT_RESTARTS_US UINT64_C(60000000)
 #define LM_RAFT_RESTARTS 3
@@ -130,6 +132,7 @@ struct lm_raft_room {
     uint64_t drain_until_us, transfer_tried_us;
     /* what was last said */
     lm_raft_role_t said_role;
+    uint64_t last_leader; /* the last one that was known */
     uint64_t said_term, said_leader, said_us, forming_us, node_state_us, node_state_leader;
     lm_raft_phase_t said_phase;
     bool said_fit;
@@ -197,6 +200,8 @@ void lm_raft_attach_gone(lm_raft_room_t *room);
 void lm_raft_attach_deliver(lm_raft_room_t *room);
 /** Whether the lock is there, alive and has caught up: fit to lead with. */
 bool lm_raft_attach_is_fit(const lm_raft_room_t *room);
+/** The clock tick here came late: the lock may have been as silent as this process was deaf (S9). */
+void lm_raft_attach_late(lm_raft_room_t *room);
 /** Keeps account of how long it has not been fit. */
 void lm_raft_attach_watch(lm_raft_room_t *room);
 /** Whether this generation of the lock is the attached one. */
@@ -222,6 +227,8 @@ void lm_raft_reads_free(lm_raft_room_t *room);
 
 void lm_raft_handover_on_drain(void *self, const lm_message_t *message, lm_outbox_t *out);
 void lm_raft_handover_settle(lm_raft_room_t *room);
+/** Whether this node would give leadership away at once if it had it: it is no target for others. */
+bool lm_raft_handover_would(const lm_raft_room_t *room);
 
 /* ---- raft_report.c: what others hear of this node ------------------------------------------------------------------- */
 

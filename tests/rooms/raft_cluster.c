@@ -47,6 +47,7 @@ typedef struct {
 
 typedef struct {
     bool up, paused;
+    int drained;
     lm_test_host_t *host;
     lm_raft_room_t *room;
     lm_fake_disk_t *disk;
@@ -405,6 +406,8 @@ static void drain(lm_cluster_t *c, uint32_t n)
             to_lock(c, n, sent);
         else if (sent->number == LM_MSG_PEER_SEND)
             send_packet(c, n, sent->body);
+        else if (sent->number == LM_MSG_DRAINED)
+            c->nodes[n].drained = ((const lm_bus_drained_t *)sent->body)->done;
     }
     LM_CHECK(!lm_test_has_ended(c->nodes[n].host, &code), "seed %llu: node %u ended with %d",
              (ull_t)c->options.seed, n, (int)code);
@@ -418,6 +421,7 @@ void lm_cluster_start(lm_cluster_t *c, uint32_t n)
     lm_bus_peer_config_t peers[LM_CLUSTER_MAX];
     if (node->up) return;
     node->up = true;
+    node->drained = -1;
     node->room = lm_raft_room_new(draw, c);
     lm_raft_room_set_disk(node->room, lm_fake_disk_raft(node->disk));
     node->host = lm_test_host_new(&lm_raft_room, node->room);
@@ -587,6 +591,7 @@ const char *lm_cluster_problem(const lm_cluster_t *c, uint32_t n)
 {
     return c->nodes[n].lock.problem;
 }
+int lm_cluster_drained(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].drained; }
 uint64_t lm_cluster_acknowledged(const lm_cluster_t *c) { return c->n_acknowledged; }
 uint64_t lm_cluster_reads(const lm_cluster_t *c) { return c->reads; }
 uint64_t lm_cluster_resets(const lm_cluster_t *c) { return c->resets; }

@@ -68,6 +68,8 @@ bool lm_cluster_leads(const lm_cluster_t *cluster, uint32_t node);
 uint64_t lm_cluster_term(const lm_cluster_t *cluster, uint32_t node);
 /** Last problem that the node's raft told. */
 const char *lm_cluster_problem(const lm_cluster_t *cluster, uint32_t node);
+/** What the last DRAINED of a node said; -1 if there was none. */
+int lm_cluster_drained(const lm_cluster_t *cluster, uint32_t node);
 /** Commands acknowledged by any leader; reads answered. */
 uint64_t lm_cluster_acknowledged(const lm_cluster_t *cluster);
 uint64_t lm_cluster_reads(const lm_cluster_t *cluster);

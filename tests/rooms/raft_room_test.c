@@ -453,6 +453,7 @@ Test(raft_room, a_draining_leader_hands_over_and_does_not_come_back)
     cr_assert_lt(ms, 500, "%llu ms", (unsigned long long)ms);
     int second = lm_cluster_elect(c, 1000);
     cr_assert(second >= 0 && second != first);
+    cr_assert_eq(lm_cluster_drained(c, (uint32_t)first), 1);
     lm_cluster_kill(c, (uint32_t)second, false);
     lm_cluster_run(c, 1500);
     cr_assert_not(lm_cluster_leads(c, (uint32_t)first));
