@@ -21,7 +21,7 @@ bool lm_raft_attach_is_from(const lm_raft_room_t *room, const lm_caller_t *from)
            lm_generation_compare(room->lock.generation, from->generation) == 0;
 }
 
-/* ---- attaching ----------------------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
 static void note_restart(lm_raft_lock_t *lock, lm_generation_t generation, uint64_t now_us)
 {
@@ -101,7 +101,7 @@ void lm_raft_attach_on_state(void *self, const lm_message_t *message, lm_outbox_
     room->lock.state_hash = body->state_hash;
 }
 
-/* ---- fitness ------------------------------------------------------------------------------------------- */
+/* ---- fitness --------------------------------------------------------------------------------- */
 
 bool lm_raft_attach_is_fit(const lm_raft_room_t *room)
 {
@@ -127,7 +127,7 @@ void lm_raft_attach_watch(lm_raft_room_t *room)
         lock->away_since_us = lock->attached && lock->ready ? lock->heard_us : room->now_us;
 }
 
-/* ---- delivering ---------------------------------------------------------------------------------------- */
+/* ---- delivering ------------------------------------------------------------------------------ */
 
 /* Compares what a lock that was ahead said with what the log says now. */
 static bool check_waiting(lm_raft_room_t *room)

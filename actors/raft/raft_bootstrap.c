@@ -36,13 +36,12 @@ void lm_raft_bootstrap_begin(lm_raft_bootstrap_t *m, const char *const *names, u
     *m = (lm_raft_bootstrap_t){.self = self, .n = n, .random = random, .random_arg = random_arg};
     m->identity = *identity;
     m->config_hash = lm_raft_bootstrap_hash(identity->region, names, n);
-    for (uint32_t i = 0; i < n; i++)
-        snprintf(m->names[i], sizeof m->names[i], "%s", names[i]);
+    for (uint32_t i = 0; i < n; i++) snprintf(m->names[i], sizeof m->names[i], "%s", names[i]);
     m->nonce = draw_number(m);
     lm_raft_bootstrap_tick(m);
 }
 
-/* ---- deciding -------------------------------------------------------------------------------------- */
+/* ---- deciding -------------------------------------------------------------------------------- */
 
 static bool is_first(const lm_raft_bootstrap_t *m) { return m->self == 0; }
 
@@ -127,11 +126,10 @@ static void answer(lm_raft_bootstrap_t *m, uint32_t i)
     if (m->identity.stage == LM_RAFT_ACCEPTED && is_first(m) && peer->answered && peer->empty &&
         peer->same_config)
         say(m, i, LM_RAFT_SAY_OFFER);
-    if (m->identity.stage >= LM_RAFT_FORMED && mine && !peer->started)
-        say(m, i, LM_RAFT_SAY_START);
+    if (m->identity.stage >= LM_RAFT_FORMED && mine && !peer->started) say(m, i, LM_RAFT_SAY_START);
 }
 
-/* ---- events ------------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void lm_raft_bootstrap_state(lm_raft_bootstrap_t *m, uint32_t i,
                              const lm_peer_bootstrap_state_t *state)
@@ -248,7 +246,7 @@ void lm_raft_bootstrap_tick(lm_raft_bootstrap_t *m)
     decide(m);
 }
 
-/* ---- what is said --------------------------------------------------------------------------------------- */
+/* ---- what is said ---------------------------------------------------------------------------- */
 
 static void frame_offer(lm_raft_bootstrap_t *m, uint32_t i, lm_peer_frame_t *frame,
                         lm_arena_t *arena)
@@ -309,7 +307,7 @@ void lm_raft_bootstrap_frame(lm_raft_bootstrap_t *m, uint32_t i, unsigned what,
     }
 }
 
-/* ---- why it is not there yet -------------------------------------------------------------------------------- */
+/* ---- why it is not there yet ----------------------------------------------------------------- */
 
 static const char *wrong_with(const lm_raft_bootstrap_t *m, const lm_raft_bootstrap_peer_t *peer)
 {

@@ -61,7 +61,7 @@ lm_raft_datadir_t *lm_raft_datadir_open(const char *path, lm_raft_fault_t *fault
     return NULL;
 }
 
-/* ---- the identity ---------------------------------------------------------------------------------- */
+/* ---- the identity ---------------------------------------------------------------------------- */
 
 static bool system_fault(const lm_raft_datadir_t *dir, const char *file, lm_raft_fault_t *fault)
 {
@@ -82,13 +82,14 @@ bool lm_raft_datadir_load(const lm_raft_datadir_t *dir, const char *region, cons
     if (size < 0) return system_fault(dir, LM_RAFT_IDENTITY_FILE, fault);
     const char *wrong = lm_raft_identity_read(lm_bytes(text, (size_t)size), identity);
     if (wrong)
-        return lm_raft_fault_set(fault, LM_EXIT_DAMAGED, "%s/" LM_RAFT_IDENTITY_FILE
-                                 " is damaged: %s", dir->path, wrong);
+        return lm_raft_fault_set(fault, LM_EXIT_DAMAGED,
+                                 "%s/" LM_RAFT_IDENTITY_FILE " is damaged: %s", dir->path, wrong);
     if (strcmp(identity->region, region) != 0 || strcmp(identity->node, node) != 0)
         return lm_raft_fault_set(fault, LM_EXIT_CONFIG,
-                                 "%s/" LM_RAFT_IDENTITY_FILE " is that of node %s of region %s, "
-                                 "but this is node %s of region %s", dir->path, identity->node,
-                                 identity->region, node, region);
+                                 "%s/" LM_RAFT_IDENTITY_FILE
+                                 " is that of node %s of region %s, "
+                                 "but this is node %s of region %s",
+                                 dir->path, identity->node, identity->region, node, region);
     return true;
 }
 
@@ -115,13 +116,14 @@ bool lm_raft_datadir_save(const lm_raft_datadir_t *dir, const lm_raft_identity_t
     if (!written) system_fault(dir, LM_RAFT_IDENTITY_TEMPORARY, fault);
     close(fd);
     if (!written) return false;
-    if (renameat(dir->dir_fd, LM_RAFT_IDENTITY_TEMPORARY, dir->dir_fd, LM_RAFT_IDENTITY_FILE) != 0 ||
+    if (renameat(dir->dir_fd, LM_RAFT_IDENTITY_TEMPORARY, dir->dir_fd, LM_RAFT_IDENTITY_FILE) !=
+            0 ||
         fsync(dir->dir_fd) != 0)
         return system_fault(dir, LM_RAFT_IDENTITY_FILE, fault);
     return true;
 }
 
-/* ---- notes about truncation, and beginning anew ------------------------------------------------------ */
+/* ---- notes about truncation, and beginning anew ---------------------------------------------- */
 
 bool lm_raft_datadir_mark(const lm_raft_datadir_t *dir, uint64_t index, lm_raft_fault_t *fault)
 {
@@ -155,8 +157,8 @@ bool lm_raft_datadir_clear_log(const lm_raft_datadir_t *dir, lm_raft_fault_t *fa
     bool done = true;
     for (struct dirent *entry; done && (entry = readdir(list));) {
         if (!belongs_to_log(entry->d_name)) continue;
-        done = unlinkat(dir->dir_fd, entry->d_name, 0) == 0 ||
-               system_fault(dir, entry->d_name, fault);
+        done =
+            unlinkat(dir->dir_fd, entry->d_name, 0) == 0 || system_fault(dir, entry->d_name, fault);
     }
     closedir(list);
     return done && (fsync(dir->dir_fd) == 0 || system_fault(dir, ".", fault));

@@ -57,7 +57,7 @@ struct lm_raft_engine {
     lm_raft_fault_t fault;
 };
 
-/* ---- life ----------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 lm_raft_engine_t *lm_raft_engine_new(const lm_raft_engine_options_t *options,
                                      const lm_raft_identity_t *identity)
@@ -118,7 +118,7 @@ static int peer_index(const lm_raft_engine_t *e, uint64_t id)
     return -1;
 }
 
-/* ---- duties: entries ---------------------------------------------------------------------------------------- */
+/* ---- duties: entries ------------------------------------------------------------------------- */
 
 /* The engine hands over one batch of memory for all entries of an update. */
 static void take_entries(lm_raft_engine_t *e, const struct raft_update *update)
@@ -130,8 +130,8 @@ static void take_entries(lm_raft_engine_t *e, const struct raft_update *update)
     write_t *write = lm_alloc(sizeof *write);
     *write = (write_t){.number = e->next_write++, .first = first, .n = n};
     write->buffer = lm_raft_buffer_adopt(entries[0].batch, raft_free);
-    LM_CHECK(first > e->commit, "entry %llu is to be replaced, but %llu is committed",
-             (ull_t)first, (ull_t)e->commit);
+    LM_CHECK(first > e->commit, "entry %llu is to be replaced, but %llu is committed", (ull_t)first,
+             (ull_t)e->commit);
     LM_CHECK(first <= lm_raft_log_last_index(e->log) + 1, "entry %llu after %llu", (ull_t)first,
              (ull_t)lm_raft_log_last_index(e->log));
     bool truncate = first <= lm_raft_log_last_index(e->log);
@@ -139,8 +139,10 @@ static void take_entries(lm_raft_engine_t *e, const struct raft_update *update)
     for (unsigned i = 0; i < n; i++) {
         lm_bytes_t data = lm_bytes(entries[i].buf.base, entries[i].buf.len);
         lm_raft_log_append(e->log, entries[i].term, entries[i].type, data, write->buffer);
-        list[i] = (lm_raft_entry_t){
-            .term = entries[i].term, .type = entries[i].type, .data = data, .buffer = write->buffer};
+        list[i] = (lm_raft_entry_t){.term = entries[i].term,
+                                    .type = entries[i].type,
+                                    .data = data,
+                                    .buffer = write->buffer};
     }
     write->first_serial = lm_raft_log_get(e->log, first)->serial;
     *e->last_write = write;
@@ -149,13 +151,13 @@ static void take_entries(lm_raft_engine_t *e, const struct raft_update *update)
     e->options.disk->append(e->options.disk, write->number, list, n);
 }
 
-/* Starts writing term and vote if they have changed. Returns false if there was nothing to write. */
+/* Starts writing term and vote if they have changed. Returns false if there was nothing to write.
+ */
 static bool write_metadata(lm_raft_engine_t *e)
 {
     uint64_t term = raft_current_term(&e->raft), vote = raft_voted_for(&e->raft);
     if (term == e->durable_term && vote == e->durable_vote) return false;
-    LM_CHECK(term >= e->durable_term, "term %llu after %llu", (ull_t)term,
-             (ull_t)e->durable_term);
+    LM_CHECK(term >= e->durable_term, "term %llu after %llu", (ull_t)term, (ull_t)e->durable_term);
     if (term > e->durable_term && vote == e->raft.id) e->elections++;
     e->durable_term = term;
     e->durable_vote = vote;
@@ -163,7 +165,7 @@ static bool write_metadata(lm_raft_engine_t *e)
     return true;
 }
 
-/* ---- duties: messages ------------------------------------------------------------------------------------------ */
+/* ---- duties: messages ------------------------------------------------------------------------ */
 
 static void send_entries(lm_raft_engine_t *e, const lm_raft_outgoing_t *from, int which,
                          const struct raft_message *message)
@@ -212,7 +214,7 @@ static void send_message(lm_raft_engine_t *e, const struct raft_message *message
     e->options.send(e->options.arg, message->server_id, &frame);
 }
 
-/* ---- steps -------------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static lm_raft_role_t role_now(lm_raft_engine_t *e)
 {
@@ -296,7 +298,7 @@ static void apply_next(lm_raft_engine_t *e, uint64_t now_us)
     if (rv != 0) set_fault(e, "a configuration", rv);
 }
 
-/* ---- queued events -------------------------------------------------------------------------------------------------- */
+/* ---- queued events --------------------------------------------------------------------------- */
 
 static void handle_append_done(lm_raft_engine_t *e, uint64_t number, uint64_t now_us)
 {
@@ -396,7 +398,7 @@ static void put_event(lm_raft_engine_t *e, event_t *event)
     e->last = &event->next;
 }
 
-/* ---- inputs ----------------------------------------------------------------------------------------------------------- */
+/* ---- inputs ---------------------------------------------------------------------------------- */
 
 void lm_raft_engine_start(lm_raft_engine_t *e, const lm_raft_done_t *loaded, uint64_t now_us)
 {
@@ -516,7 +518,7 @@ void lm_raft_engine_tick(lm_raft_engine_t *e, uint64_t now_us, bool late)
         e->raft.election_timer_start = now_us / 1000;
     if (now_us / 1000 < raft_timeout(&e->raft)) return;
     if (!e->may_campaign && raft_state(&e->raft) == RAFT_CANDIDATE) {
-        /* Its next election would be a real one again; without leave it goes back to sounding out. */
+        /* Its next election would be a real one; without leave it goes back to sounding out. */
         e->raft.candidate_state.in_pre_vote = true;
         e->raft.candidate_state.disrupt_leader = false;
     }
@@ -539,7 +541,7 @@ void lm_raft_engine_link(lm_raft_engine_t *e, uint64_t server_id, bool up)
     if (which >= 0) e->peers[which].link_up = up;
 }
 
-/* ---- what it is -------------------------------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 lm_raft_role_t lm_raft_engine_role(const lm_raft_engine_t *e) { return e->shown.role; }
 uint64_t lm_raft_engine_term(const lm_raft_engine_t *e) { return e->shown.term; }

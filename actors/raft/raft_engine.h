@@ -1,8 +1,8 @@
 /* Drives the consensus engine: events in; term, vote and entries to disk, messages to peers out.
  *
  * Every step of the engine is followed by its duties in this order: term and vote, truncation and
- * new entries go to the disk; then messages; then committed entries are applied. Messages wait until
- * term and vote are durable, and so does every later event.
+ * new entries go to the disk; then messages; then committed entries are applied. Messages wait
+ * until term and vote are durable, and so does every later event.
  *
  * Invariants
  *   E1  No message leaves before the term and vote it was made under are on stable storage.
@@ -45,7 +45,8 @@ void lm_raft_engine_destroy(lm_raft_engine_t **engine);
 void lm_raft_engine_start(lm_raft_engine_t *engine, const lm_raft_done_t *loaded, uint64_t now_us);
 
 /** A frame of another server that concerns the engine. False if it
- *  breaks a rule that no correct server breaks, or if there is no room for it: it was not handled. */
+ *  breaks a rule that no correct server breaks, or if there is no room for it: it was not handled.
+ */
 bool lm_raft_engine_receive(lm_raft_engine_t *engine, uint64_t from_id,
                             const lm_peer_frame_t *frame, uint64_t now_us);
 
@@ -59,14 +60,14 @@ lm_rc_t lm_raft_engine_submit(lm_raft_engine_t *engine, lm_bytes_t data, uint64_
 /** Begins to give leadership to a voter. False if this node does not lead or is giving already. */
 bool lm_raft_engine_transfer(lm_raft_engine_t *engine, uint64_t server_id, uint64_t now_us);
 
-/** Lets time pass. late: this node's own clock tick came late by more than a heartbeat; then it does
- *  not count the silence of others, at most three times in a row. */
+/** Lets time pass. late: this node's own clock tick came late by more than a heartbeat; then it
+ * does not count the silence of others, at most three times in a row. */
 void lm_raft_engine_tick(lm_raft_engine_t *engine, uint64_t now_us, bool late);
 /** When the engine wants the next tick. */
 uint64_t lm_raft_engine_wake_us(const lm_raft_engine_t *engine);
 
-/** Whether it may ask for votes of its own accord. While it may not, it still answers everybody, and
- *  forgets a silent leader, so that others can be elected. */
+/** Whether it may ask for votes of its own accord. While it may not, it still answers everybody,
+ * and forgets a silent leader, so that others can be elected. */
 void lm_raft_engine_may_campaign(lm_raft_engine_t *engine, bool may);
 /** Whether the link to a peer is up: entries are not sent into the void. */
 void lm_raft_engine_link(lm_raft_engine_t *engine, uint64_t server_id, bool up);

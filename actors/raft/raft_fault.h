@@ -14,8 +14,9 @@ typedef struct {
 } lm_raft_fault_t;
 
 /** Fills fault and returns false, so that a function can end with it. */
-__attribute__((format(printf, 3, 4))) static inline bool
-lm_raft_fault_set(lm_raft_fault_t *fault, lm_exit_t code, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static inline bool lm_raft_fault_set(lm_raft_fault_t *fault,
+                                                                           lm_exit_t code,
+                                                                           const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

@@ -83,8 +83,8 @@ void lm_raft_handover_on_drain(void *self, const lm_message_t *message, lm_outbo
     room->draining = true;
     room->drain_pending = true;
     room->transfer_tried_us = 0;
-    room->drain_until_us = room->now_us + (grace_us < LM_RAFT_DRAIN_US ? grace_us
-                                                                       : LM_RAFT_DRAIN_US);
+    room->drain_until_us =
+        room->now_us + (grace_us < LM_RAFT_DRAIN_US ? grace_us : LM_RAFT_DRAIN_US);
     if (room->phase != LM_RAFT_RUNNING)
         answer_drain(room, true);
     else if (lm_raft_room_leads(room) && choose(room) < 0)

@@ -33,21 +33,22 @@ uint64_t lm_raft_identity_id(const lm_raft_identity_t *identity, const char *nam
 size_t lm_raft_identity_write(const lm_raft_identity_t *identity,
                               char text[LM_RAFT_IDENTITY_TEXT_MAX])
 {
-    int size = snprintf(text, LM_RAFT_IDENTITY_TEXT_MAX,
-                        HEADLINE "\nregion %s\nnode %s\ncluster %s\nhistory %s\nepoch %u\nstage %s\n",
-                        identity->region, identity->node, identity->cluster_id,
-                        identity->history_id, identity->epoch,
-                        lm_raft_stage_name(identity->stage));
+    int size =
+        snprintf(text, LM_RAFT_IDENTITY_TEXT_MAX,
+                 HEADLINE "\nregion %s\nnode %s\ncluster %s\nhistory %s\nepoch %u\nstage %s\n",
+                 identity->region, identity->node, identity->cluster_id, identity->history_id,
+                 identity->epoch, lm_raft_stage_name(identity->stage));
     for (uint32_t i = 0; i < identity->n_servers; i++)
-        size += snprintf(text + size, (size_t)(LM_RAFT_IDENTITY_TEXT_MAX - size), "server %llu %s\n",
-                         (unsigned long long)identity->servers[i].id, identity->servers[i].name);
+        size +=
+            snprintf(text + size, (size_t)(LM_RAFT_IDENTITY_TEXT_MAX - size), "server %llu %s\n",
+                     (unsigned long long)identity->servers[i].id, identity->servers[i].name);
     uint32_t crc = lm_raft_identity_crc(lm_bytes(text, (size_t)size));
     size += snprintf(text + size, (size_t)(LM_RAFT_IDENTITY_TEXT_MAX - size), "crc %08x\n", crc);
     LM_CHECK(size < LM_RAFT_IDENTITY_TEXT_MAX, "identity of %d bytes", size);
     return (size_t)size;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Takes the value behind "key " from the next line. Returns false if the line is another. */
 static bool take_line(const char **at, const char *key, char *value, size_t size)

@@ -1,9 +1,9 @@
 /* Who this node is in which region, as a small text that is kept beside the log.
  *
  * Invariants
- *   I1  A stage is reached only in the order accepted, formed, started; formed is skipped by all but
- *       the first node.
- *   I2  Whatever bytes are read: they are the text that was written, or they are refused.
+ *   I1  A stage is reached only in the order accepted, formed, started; formed is skipped by all
+ * but the first node. I2  Whatever bytes are read: they are the text that was written, or they are
+ * refused.
  */
 #ifndef LM_RAFT_IDENTITY_H
 #define LM_RAFT_IDENTITY_H

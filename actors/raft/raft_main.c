@@ -32,8 +32,8 @@ int main(int argc, char **argv)
     lm_page_t *page = lm_page_mine();
     lm_raft_room_t *room = lm_raft_room_new(draw, NULL);
     lm_host_t *host = lm_host_new(&process, &lm_raft_room, room);
-    lm_raft_disk_t *disk = lm_raft_uv_disk_new(report, lm_host_inlet(host),
-                                               page ? &page->blocking_since_us : NULL);
+    lm_raft_disk_t *disk =
+        lm_raft_uv_disk_new(report, lm_host_inlet(host), page ? &page->blocking_since_us : NULL);
     lm_raft_room_set_disk(room, disk);
     lm_raft_room_set_writes(room, lm_raft_uv_disk_writes);
     code = lm_host_run(host);

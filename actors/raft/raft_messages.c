@@ -13,7 +13,7 @@ enum { REQUEST_VOTE_VERSION = 2, RESULT_VERSION = 2, ENTRIES_VERSION = 0 };
 
 static bool is_term(uint64_t term) { return term > 0 && term <= LM_RAFT_TERM_MAX; }
 
-/* ---- coming in ------------------------------------------------------------------------------------- */
+/* ---- coming in ------------------------------------------------------------------------------- */
 
 static bool in_request_vote(const lm_peer_frame_t *frame, lm_raft_received_t *received)
 {
@@ -126,8 +126,8 @@ static bool in_append_entries(const lm_peer_frame_t *frame, lm_raft_received_t *
         .prev_log_term = body->prev_log_term,
         .leader_commit = body->leader_commit,
     };
-    /* Entry 1 is on every server from its start. The engine answers an old leader that sends it with
-     * what looks like an acknowledgement of an index that was never set. */
+    /* Entry 1 is on every server from its start. The engine answers an old leader that sends it
+     * with what looks like an acknowledgement of an index that was never set. */
     if (!is_term(body->term) || body->prev_log_index == 0 || body->prev_log_term == 0 ||
         body->prev_log_term > body->term || body->n_entries > LM_RAFT_INFLIGHT_ENTRIES ||
         !check_entries(body, &bytes))
@@ -210,7 +210,7 @@ void lm_raft_messages_clamp(struct raft_message *message, uint64_t commit)
         append->leader_commit = commit;
 }
 
-/* ---- going out --------------------------------------------------------------------------------------- */
+/* ---- going out ------------------------------------------------------------------------------- */
 
 static void out_request_vote(const struct raft_message *message, lm_peer_request_vote_t *body)
 {
@@ -334,8 +334,8 @@ uint64_t lm_raft_messages_append(const lm_raft_outgoing_t *from,
                  (ull_t)lm_raft_log_last_index(from->log));
         if (bytes > 0 && bytes + record->data.size > bytes_max) break;
         bytes += record->data.size;
-        body->entries[body->n_entries++] = (lm_peer_entry_t){
-            .term = record->term, .type = record->type, .data = record->data};
+        body->entries[body->n_entries++] =
+            (lm_peer_entry_t){.term = record->term, .type = record->type, .data = record->data};
     }
     return index - 1;
 }

@@ -3,8 +3,8 @@
  * Invariants
  *   M1  A message that reaches the engine satisfies everything the engine assumes of it; its own
  *       checks are compiled away.
- *   M2  Three amendments of what the engine says: a refused pre-vote carries the refuser's own term;
- *       a refused append carries a hint that saves going back entry by entry; a follower's commit
+ *   M2  Three amendments of what the engine says: a refused pre-vote carries the refuser's own
+ * term; a refused append carries a hint that saves going back entry by entry; a follower's commit
  *       index never goes back.
  */
 #ifndef LM_RAFT_MESSAGES_H

@@ -18,7 +18,7 @@ static int node_by_name(const lm_raft_room_t *room, lm_bytes_t name)
     return -1;
 }
 
-/* ---- going out --------------------------------------------------------------------------------------- */
+/* ---- going out ------------------------------------------------------------------------------- */
 
 void lm_raft_peers_send(lm_raft_room_t *room, uint32_t node, lm_peer_frame_t *frame)
 {
@@ -75,7 +75,7 @@ void lm_raft_peers_tell_state(lm_raft_room_t *room)
     lm_raft_peers_send_to(room, leader, &frame);
 }
 
-/* ---- coming in --------------------------------------------------------------------------------------- */
+/* ---- coming in ------------------------------------------------------------------------------- */
 
 static bool is_about_forming(const lm_peer_frame_t *frame)
 {
@@ -85,13 +85,12 @@ static bool is_about_forming(const lm_peer_frame_t *frame)
            frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_START;
 }
 
-/* Words about forming are exchanged before there is a common cluster; what they claim is judged where
- * they are used. Those of another cluster are counted all the same. */
+/* Words about forming are exchanged before there is a common cluster; what they claim is judged
+ * where they are used. Those of another cluster are counted all the same. */
 static void take_about_forming(lm_raft_room_t *room, uint32_t node, const lm_peer_frame_t *frame)
 {
     const char *mine = lm_raft_room_identity(room)->cluster_id;
-    if (*mine && frame->cluster_id.size &&
-        !lm_bytes_equal(frame->cluster_id, lm_bytes_of(mine)))
+    if (*mine && frame->cluster_id.size && !lm_bytes_equal(frame->cluster_id, lm_bytes_of(mine)))
         refuse(room, LM_RAFT_REFUSED_CLUSTER);
     lm_raft_forming_receive(room, node, frame);
 }

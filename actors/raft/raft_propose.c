@@ -4,8 +4,8 @@
  *   P1  Only the attached generation of the lock proposes, under the term that this node leads, and
  *       nothing before a Takeover of that pair (S8).
  *   P2  What is refused is never in the log; what has an index may be committed some day.
- *   P3  Entries and bytes that are proposed and not committed are bounded, and so are bytes that are
- *       committed and that the lock has not taken (S20). */
+ *   P3  Entries and bytes that are proposed and not committed are bounded, and so are bytes that
+ * are committed and that the lock has not taken (S20). */
 #include "raft_state.h"
 
 static lm_raft_proposal_t *proposal_at(lm_raft_room_t *room, uint32_t i)
@@ -30,8 +30,8 @@ static lm_rc_t check_authority(const lm_raft_room_t *room, const lm_message_t *m
 static lm_rc_t check_room(const lm_raft_room_t *room, size_t size)
 {
     uint64_t commit = lm_raft_engine_commit(room->engine);
-    uint64_t waiting = lm_raft_log_bytes(lm_raft_engine_log(room->engine),
-                                         room->lock.delivered + 1, commit);
+    uint64_t waiting =
+        lm_raft_log_bytes(lm_raft_engine_log(room->engine), room->lock.delivered + 1, commit);
     if (size == 0 || size % 8) return LM_RC_INVALID_ARGUMENT;
     if (room->n_proposals >= LM_RAFT_PROPOSALS_MAX ||
         room->proposal_bytes + size > LM_RAFT_PROPOSAL_BYTES ||
@@ -71,8 +71,7 @@ void lm_raft_propose_on_propose(void *self, const lm_message_t *message, lm_outb
 
 void lm_raft_propose_settle(lm_raft_room_t *room)
 {
-    bool leads = lm_raft_room_leads(room) &&
-                 lm_raft_engine_term(room->engine) == room->said_term;
+    bool leads = lm_raft_room_leads(room) && lm_raft_engine_term(room->engine) == room->said_term;
     uint64_t commit = room->engine ? lm_raft_engine_commit(room->engine) : 0;
     while (room->n_proposals > 0) {
         const lm_raft_proposal_t *oldest = proposal_at(room, 0);

@@ -24,8 +24,8 @@ void lm_raft_reads_on_read_index(void *self, const lm_message_t *message, lm_out
 {
     lm_raft_room_t *room = lm_raft_room_enter(self, message->now_us, out);
     if (!lm_raft_room_leads(room) || room->n_reads >= LM_RAFT_READS_MAX) {
-        answer(room, &message->from,
-               lm_raft_room_leads(room) ? LM_RC_OVERLOADED : LM_RC_NOT_LEADER, 0);
+        answer(room, &message->from, lm_raft_room_leads(room) ? LM_RC_OVERLOADED : LM_RC_NOT_LEADER,
+               0);
         return;
     }
     lm_raft_read_t *read = lm_alloc(sizeof *read);
@@ -36,7 +36,7 @@ void lm_raft_reads_on_read_index(void *self, const lm_message_t *message, lm_out
     room->figures.reads++;
 }
 
-/* ---- the other side ------------------------------------------------------------------------------------ */
+/* ---- the other side -------------------------------------------------------------------------- */
 
 void lm_raft_reads_probe(lm_raft_room_t *room, uint32_t node, const lm_peer_read_probe_t *probe)
 {
@@ -56,7 +56,7 @@ void lm_raft_reads_result(lm_raft_room_t *room, uint32_t node,
         peer->read_round = result->round;
 }
 
-/* ---- rounds -------------------------------------------------------------------------------------------- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 /* The last round that a majority has confirmed. */
 static uint64_t confirmed_round(const lm_raft_room_t *room)
@@ -114,7 +114,8 @@ static void ask(lm_raft_room_t *room)
     }
 }
 
-/* Gives reads that are new their index and a round that begins now; asks again if nobody answers. */
+/* Gives reads that are new their index and a round that begins now; asks again if nobody answers.
+ */
 static void begin_round(lm_raft_room_t *room)
 {
     uint64_t commit = lm_raft_engine_commit(room->engine);

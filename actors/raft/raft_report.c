@@ -8,7 +8,7 @@ typedef unsigned long long ull_t;
 #define DETAILS_MAX 12
 #define METRICS_MAX 80
 
-/* ---- the role ------------------------------------------------------------------------------------------- */
+/* ---- the role -------------------------------------------------------------------------------- */
 
 static uint32_t role_number(const lm_raft_room_t *room)
 {
@@ -43,8 +43,7 @@ static void find_problem(const lm_raft_room_t *room, char *text, size_t size)
 {
     text[0] = 0;
     if (!room->engine) {
-        if (room->phase >= LM_RAFT_FORMING)
-            lm_raft_bootstrap_problem(&room->forming, text, size);
+        if (room->phase >= LM_RAFT_FORMING) lm_raft_bootstrap_problem(&room->forming, text, size);
         return;
     }
     if (*leader_name(room)) return;
@@ -82,7 +81,7 @@ void lm_raft_report_role(lm_raft_room_t *room, lm_participant_t to)
     lm_outbox_send(room->out, to, LM_MSG_RAFT_ROLE, &body);
 }
 
-/* ---- the status ----------------------------------------------------------------------------------------- */
+/* ---- the status ------------------------------------------------------------------------------ */
 
 typedef struct {
     lm_arena_t *arena;
@@ -175,10 +174,14 @@ static void add_engine_metrics(const lm_raft_room_t *room, status_t *s)
 static void add_refused(const lm_raft_room_t *room, status_t *s)
 {
     static const char *const reasons[LM_RAFT_REFUSED_N] = {
-        [LM_RAFT_REFUSED_UNDECODABLE] = "undecodable", [LM_RAFT_REFUSED_UNKNOWN_NODE] = "unknown_node",
-        [LM_RAFT_REFUSED_OLD_EPOCH] = "old_epoch",     [LM_RAFT_REFUSED_CLUSTER] = "other_cluster",
-        [LM_RAFT_REFUSED_SENDER] = "wrong_sender",     [LM_RAFT_REFUSED_RECEIVER] = "wrong_receiver",
-        [LM_RAFT_REFUSED_STAGE] = "too_early",         [LM_RAFT_REFUSED_INVALID] = "invalid",
+        [LM_RAFT_REFUSED_UNDECODABLE] = "undecodable",
+        [LM_RAFT_REFUSED_UNKNOWN_NODE] = "unknown_node",
+        [LM_RAFT_REFUSED_OLD_EPOCH] = "old_epoch",
+        [LM_RAFT_REFUSED_CLUSTER] = "other_cluster",
+        [LM_RAFT_REFUSED_SENDER] = "wrong_sender",
+        [LM_RAFT_REFUSED_RECEIVER] = "wrong_receiver",
+        [LM_RAFT_REFUSED_STAGE] = "too_early",
+        [LM_RAFT_REFUSED_INVALID] = "invalid",
     };
     for (int i = 0; i < LM_RAFT_REFUSED_N; i++)
         add_metric(s, "lockmgr_raft_frames_refused_total", "Frames of peers that were not handled",
@@ -191,8 +194,8 @@ static void add_figures(const lm_raft_room_t *room, status_t *s)
     const lm_raft_figures_t *f = &room->figures;
     counter(s, "lockmgr_raft_leader_changes_total", "Changes of the leader that this node has seen",
             f->leader_changes);
-    counter(s, "lockmgr_raft_proposals_committed_total", "Proposals of this node that were committed",
-            f->proposals_committed);
+    counter(s, "lockmgr_raft_proposals_committed_total",
+            "Proposals of this node that were committed", f->proposals_committed);
     counter(s, "lockmgr_raft_proposals_failed_total", "Proposals of this node that were refused",
             f->proposals_failed);
     counter(s, "lockmgr_raft_reads_total", "Linearizable reads that were asked for", f->reads);
@@ -203,8 +206,9 @@ static void add_figures(const lm_raft_room_t *room, status_t *s)
     if (!room->writes) return;
     uint64_t count, microseconds;
     room->writes(room->disk, &count, &microseconds);
-    add_metric(s, "lockmgr_raft_wal_fsync_seconds_sum", "Time spent in synchronous writes of the log",
-               LM_BUS_METRIC_KIND_COUNTER, NULL, NULL, (double)microseconds / 1e6);
+    add_metric(s, "lockmgr_raft_wal_fsync_seconds_sum",
+               "Time spent in synchronous writes of the log", LM_BUS_METRIC_KIND_COUNTER, NULL,
+               NULL, (double)microseconds / 1e6);
     counter(s, "lockmgr_raft_wal_fsync_seconds_count", "Synchronous writes of the log", count);
 }
 
@@ -213,8 +217,8 @@ static void add_runtime(const lm_raft_room_t *room, status_t *s)
     const lm_host_counter_t *counters;
     size_t n = lm_outbox_counters(room->out, &counters);
     for (size_t i = 0; i < n; i++)
-        add_metric(s, counters[i].name, counters[i].help, LM_BUS_METRIC_KIND_COUNTER, "actor", "raft",
-                   (double)counters[i].value);
+        add_metric(s, counters[i].name, counters[i].help, LM_BUS_METRIC_KIND_COUNTER, "actor",
+                   "raft", (double)counters[i].value);
 }
 
 static void tell_status(lm_raft_room_t *room)
@@ -231,7 +235,9 @@ static void tell_status(lm_raft_room_t *room)
     add_runtime(room, s);
     bool failed = room->phase == LM_RAFT_ENDED;
     lm_bus_status_report_t body = {
-        .state = lm_bytes_of(failed ? "DOWN" : led ? "UP" : "UNKNOWN"),
+        .state = lm_bytes_of(failed ? "DOWN"
+                             : led  ? "UP"
+                                    : "UNKNOWN"),
         .reason = lm_bytes_of(problem),
         .n_details = s->n_details,
         .details = s->details,
@@ -243,7 +249,7 @@ static void tell_status(lm_raft_room_t *room)
     lm_arena_reset(room->scratch);
 }
 
-/* ---- when ------------------------------------------------------------------------------------------------- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 void lm_raft_report_settle(lm_raft_room_t *room)
 {

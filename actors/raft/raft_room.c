@@ -3,7 +3,8 @@
  * Invariants
  *   R1  Whatever came in a turn, its consequences are worked out once, in settle(), in an order in
  *       which nobody hears of a role before what hangs on it has been settled.
- *   R2  A fault of the disk or of the engine ends the actor with its last words; nothing is retried. */
+ *   R2  A fault of the disk or of the engine ends the actor with its last words; nothing is
+ * retried. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,7 +53,7 @@ void lm_raft_room_fail(lm_raft_room_t *room, const lm_raft_fault_t *fault)
 
 static uint32_t state(const void *self) { return ((const lm_raft_room_t *)self)->phase; }
 
-/* ---- START ---------------------------------------------------------------------------------------------- */
+/* ---- START ----------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static void refuse_config(lm_raft_room_t *room,
                                                                 const char *format, ...)
@@ -119,7 +120,7 @@ static void on_node_mode(void *self, const lm_message_t *message, lm_outbox_t *o
     room->draining = body->mode == LM_BUS_NODE_MODE_MODE_DRAINING;
 }
 
-/* ---- the disk ------------------------------------------------------------------------------------------- */
+/* ---- the disk -------------------------------------------------------------------------------- */
 
 static void on_opened(lm_raft_room_t *room, const lm_raft_done_t *done)
 {
@@ -151,7 +152,7 @@ static void on_inlet(void *self, void *item, uint64_t now_us, lm_outbox_t *out)
     lm_raft_done_destroy(&done);
 }
 
-/* ---- the end of a turn ------------------------------------------------------------------------------------ */
+/* ---- the end of a turn ----------------------------------------------------------------------- */
 
 static void settle_engine(lm_raft_room_t *room)
 {
@@ -177,14 +178,27 @@ static uint64_t next_wake(const lm_raft_room_t *room)
     return engine < next ? engine : next;
 }
 
+/* What had been sent while this process stood still is handled before the late tick itself, so that
+ * every turn looks whether it comes late. */
+static void notice_lateness(lm_raft_room_t *room)
+{
+    bool late = room->wake_us != 0 && room->now_us > room->wake_us + LM_RAFT_LATE_US;
+    if (!late) return;
+    lm_raft_attach_late(room);
+    room->wake_us = room->now_us;
+}
+
 static void settle(lm_raft_room_t *room)
 {
     if (room->phase == LM_RAFT_NEW || room->phase == LM_RAFT_ENDED) return;
+    notice_lateness(room);
     if (room->engine) settle_engine(room);
     if (room->phase == LM_RAFT_ENDED) return;
     lm_raft_report_settle(room);
     if (room->engine) lm_raft_attach_deliver(room);
-    if (room->phase != LM_RAFT_ENDED) lm_outbox_wake(room->out, next_wake(room));
+    if (room->phase == LM_RAFT_ENDED) return;
+    room->wake_us = next_wake(room);
+    lm_outbox_wake(room->out, room->wake_us);
 }
 
 static void on_turn_end(void *self, uint64_t now_us, lm_outbox_t *out)
@@ -197,7 +211,7 @@ static void on_wake(void *self, uint64_t now_us, uint64_t late_us, lm_outbox_t *
     lm_raft_room_t *room = lm_raft_room_enter(self, now_us, out);
     bool late = late_us > room->heartbeat_ms * 1000ull;
     if (late) room->figures.late_ticks++;
-    if (late_us > LM_RAFT_LATE_US) lm_raft_attach_late(room);
+    notice_lateness(room);
     if (room->phase >= LM_RAFT_FORMING && room->phase < LM_RAFT_RUNNING &&
         now_us >= room->forming_us + LM_RAFT_FORMING_US) {
         room->forming_us = now_us;
@@ -229,7 +243,7 @@ static void on_room_again(void *self, lm_participant_t peer, uint64_t now_us, lm
     if (peer == LM_LOCK) room->lock.blocked = false;
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 #define FORMED (LM_RAFT_FORMING | LM_RAFT_LOADING | LM_RAFT_RUNNING)
 

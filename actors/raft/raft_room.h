@@ -19,8 +19,8 @@ extern const lm_room_t lm_raft_room;
 lm_raft_room_t *lm_raft_room_new(lm_raft_random_t *random, void *random_arg);
 void lm_raft_room_destroy(lm_raft_room_t **room);
 
-/** Gives it its disk, whose reports (lm_raft_done_t) come through the room's inlet. Before START; the
- *  disk stays the caller's. */
+/** Gives it its disk, whose reports (lm_raft_done_t) come through the room's inlet. Before START;
+ * the disk stays the caller's. */
 void lm_raft_room_set_disk(lm_raft_room_t *room, lm_raft_disk_t *disk);
 
 /** Lets the room ask how many writes of the log there were and how long they took together. */

@@ -49,7 +49,7 @@ static bool unreadable(scan_t *s, const char *name)
     return lm_raft_fault_set(s->fault, LM_EXIT_SYSTEM, "%s/%s: %s", s->path, name, strerror(errno));
 }
 
-/* ---- names ------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* Takes a decimal number from *at. */
 static bool take_number(const char **at, uint64_t *value)
@@ -85,8 +85,15 @@ static void add(uint64_t **list, size_t *count, uint64_t value)
 static bool is_known(const char *name)
 {
     static const char *const exact[] = {
-        ".", "..", LM_RAFT_IDENTITY_FILE, LM_RAFT_IDENTITY_TEMPORARY, LM_RAFT_LOCK_FILE,
-        "metadata1", "metadata2", ".probe", "lost+found",
+        ".",
+        "..",
+        LM_RAFT_IDENTITY_FILE,
+        LM_RAFT_IDENTITY_TEMPORARY,
+        LM_RAFT_LOCK_FILE,
+        "metadata1",
+        "metadata2",
+        ".probe",
+        "lost+found",
     };
     for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
         if (strcmp(name, exact[i]) == 0) return true;
@@ -138,7 +145,7 @@ static bool take_names(scan_t *s)
     return good;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Reads a whole file. *bytes is NULL if there is no such file; free it. */
 static bool read_file(scan_t *s, const char *name, uint8_t **bytes, size_t *size)
@@ -170,7 +177,7 @@ static bool remove_closed(scan_t *s, size_t at, const char *why)
     return fsync(s->fd) == 0 || unreadable(s, ".");
 }
 
-/* ---- repairs ----------------------------------------------------------------------------------------- */
+/* ---- repairs --------------------------------------------------------------------------------- */
 
 /* True if the entries of the shorter file are the first ones of the longer. */
 static bool begins_like(lm_bytes_t longer, lm_bytes_t shorter, uint64_t count)
@@ -260,7 +267,7 @@ static bool drop_marks(scan_t *s)
     return s->n_marks == 0 || fsync(s->fd) == 0 || unreadable(s, ".");
 }
 
-/* ---- term and vote ------------------------------------------------------------------------------------- */
+/* ---- term and vote --------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t version, term, voted_for;
@@ -284,8 +291,8 @@ static bool read_vote_file(scan_t *s, int which, vote_file_t *file)
     if (!bytes) return true;
     bool good = true;
     if (size >= 32)
-        *file = (vote_file_t){.version = word(bytes, 1), .term = word(bytes, 2),
-                              .voted_for = word(bytes, 3)};
+        *file = (vote_file_t){
+            .version = word(bytes, 1), .term = word(bytes, 2), .voted_for = word(bytes, 3)};
     /* A shorter one is from a crash while it was first made; the disk code removes it. */
     if (size > 32 || (size == 32 && (word(bytes, 0) != 1 || file->version % 2 != which % 2u ||
                                      file->version == 0 || file->term > LM_RAFT_TERM_MAX)))
@@ -317,7 +324,7 @@ static bool check_votes(scan_t *s, const lm_raft_identity_t *identity, lm_raft_s
     return true;
 }
 
-/* ---- open segments ------------------------------------------------------------------------------------- */
+/* ---- open segments --------------------------------------------------------------------------- */
 
 static bool check_open_bytes(scan_t *s, const char *name, lm_bytes_t file, lm_raft_scan_t *result)
 {
@@ -355,7 +362,7 @@ static bool check_open(scan_t *s, lm_raft_scan_t *result)
     return true;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static bool check_whole(scan_t *s, const lm_raft_identity_t *identity, lm_raft_scan_t *result)
 {

@@ -16,8 +16,8 @@ typedef struct {
     bool has_log; /* there are segments with entries */
 } lm_raft_scan_t;
 
-/** Scans directory path, which must be locked. identity says who may have been voted for. False with
- *  a fault: DAMAGED, or SYSTEM if something cannot be read. */
+/** Scans directory path, which must be locked. identity says who may have been voted for. False
+ * with a fault: DAMAGED, or SYSTEM if something cannot be read. */
 bool lm_raft_scan(const char *path, const lm_raft_identity_t *identity, lm_raft_scan_t *result,
                   lm_raft_fault_t *fault);
 

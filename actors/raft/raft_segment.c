@@ -49,12 +49,12 @@ lm_raft_batch_t lm_raft_segment_batch(lm_bytes_t file, size_t offset)
     size_t left = file.size - offset;
     const uint8_t *at = file.data + offset;
     if (left < 16)
-        return found(batch, lm_raft_segment_is_zero(file, offset) ? LM_RAFT_BATCH_END
-                                                                  : LM_RAFT_BATCH_CUT);
+        return found(batch,
+                     lm_raft_segment_is_zero(file, offset) ? LM_RAFT_BATCH_END : LM_RAFT_BATCH_CUT);
     batch.n_entries = number(at + 8, 8);
     if (batch.n_entries == 0)
-        return found(batch, lm_raft_segment_is_zero(file, offset) ? LM_RAFT_BATCH_END
-                                                                  : LM_RAFT_BATCH_BAD);
+        return found(batch,
+                     lm_raft_segment_is_zero(file, offset) ? LM_RAFT_BATCH_END : LM_RAFT_BATCH_BAD);
     if (batch.n_entries > (left - 16) / 16) {
         /* A count that could never be true is garbage, one that could is the rest of a file. */
         bool plausible = batch.n_entries <= (8u << 20) / 32;

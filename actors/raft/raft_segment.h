@@ -2,8 +2,8 @@
  * wrong with one before that code is let loose on it.
  *
  * A segment: 8 bytes of format (1), then batches. A batch: checksum of its head, checksum of its
- * data, its head (count of entries, then 16 bytes for each: term, type, size), its data. All numbers
- * are little endian; every batch begins at a multiple of 8. */
+ * data, its head (count of entries, then 16 bytes for each: term, type, size), its data. All
+ * numbers are little endian; every batch begins at a multiple of 8. */
 #ifndef LM_RAFT_SEGMENT_H
 #define LM_RAFT_SEGMENT_H
 

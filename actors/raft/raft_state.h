@@ -1,4 +1,5 @@
-/* The room's state, shared by the files that each see to one part of it. Nobody else includes this. */
+/* The room's state, shared by the files that each see to one part of it. Nobody else includes this.
+ */
 #ifndef LM_RAFT_STATE_H
 #define LM_RAFT_STATE_H
 
@@ -8,7 +9,7 @@
 #include "wire_api.h"
 #include "wire_bus.h"
 
-/* ---- times ------------------------------------------------------------------------------------------- */
+/* ---- times ----------------------------------------------------------------------------------- */
 
 #define LM_RAFT_SECOND_US UINT64_C(1000000)
 /* How often a region that is being formed says again what may be lost. */
@@ -37,7 +38,7 @@ typedef enum {
     LM_RAFT_ENDED = 1 << 5,
 } lm_raft_phase_t;
 
-/* ---- parts --------------------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 /* A configured node; this one too. */
 typedef struct {
@@ -69,9 +70,9 @@ typedef enum {
 typedef struct {
     bool attached;
     lm_generation_t generation;
-    uint64_t delivered;     /* last index it was given, or said it had */
-    uint64_t check_term;    /* term it says that `delivered` has, as long as that is not committed */
-    uint64_t credit;        /* up to this index */
+    uint64_t delivered;  /* last index it was given, or said it had */
+    uint64_t check_term; /* term it says that `delivered` has, as long as that is not committed */
+    uint64_t credit;     /* up to this index */
     uint64_t attach_commit; /* commit index when it attached */
     bool blocked;           /* its pipe is full */
     bool ready, give_up;
@@ -104,6 +105,7 @@ struct lm_raft_room {
     lm_raft_phase_t phase;
     lm_outbox_t *out; /* of the handler that runs */
     uint64_t now_us;
+    uint64_t wake_us; /* when it wanted to be woken next */
     lm_arena_t *scratch;
     lm_raft_random_t *random;
     void *random_arg;
@@ -162,7 +164,7 @@ static inline bool lm_raft_room_leads(const lm_raft_room_t *room)
 /** Ends the actor, with last words. */
 void lm_raft_room_fail(lm_raft_room_t *room, const lm_raft_fault_t *fault);
 
-/* ---- raft_peers.c: the other nodes --------------------------------------------------------------------- */
+/* ---- raft_peers.c: the other nodes ----------------------------------------------------------- */
 
 void lm_raft_peers_on_receive(void *self, const lm_message_t *message, lm_outbox_t *out);
 void lm_raft_peers_on_link(void *self, const lm_message_t *message, lm_outbox_t *out);
@@ -177,7 +179,7 @@ void lm_raft_peers_forget_epochs(lm_raft_room_t *room);
 /** Tells the leader how the lock here is, if it is time. */
 void lm_raft_peers_tell_state(lm_raft_room_t *room);
 
-/* ---- raft_forming.c: until there is a log --------------------------------------------------------------- */
+/* ---- raft_forming.c: until there is a log ---------------------------------------------------- */
 
 /** Begins with the identity that was found. */
 void lm_raft_forming_begin(lm_raft_room_t *room, const lm_raft_identity_t *found);
@@ -189,7 +191,7 @@ void lm_raft_forming_receive(lm_raft_room_t *room, uint32_t node, const lm_peer_
 void lm_raft_forming_saved(lm_raft_room_t *room);
 void lm_raft_forming_loaded(lm_raft_room_t *room, lm_raft_done_t **done);
 
-/* ---- raft_attach.c: the lock actor as a reader ------------------------------------------------------------- */
+/* ---- raft_attach.c: the lock actor as a reader ----------------------------------------------- */
 
 void lm_raft_attach_on_attach(void *self, const lm_message_t *message, lm_outbox_t *out);
 void lm_raft_attach_on_credit(void *self, const lm_message_t *message, lm_outbox_t *out);
@@ -200,20 +202,21 @@ void lm_raft_attach_gone(lm_raft_room_t *room);
 void lm_raft_attach_deliver(lm_raft_room_t *room);
 /** Whether the lock is there, alive and has caught up: fit to lead with. */
 bool lm_raft_attach_is_fit(const lm_raft_room_t *room);
-/** The clock tick here came late: the lock may have been as silent as this process was deaf (S9). */
+/** The clock tick here came late: the lock may have been as silent as this process was deaf (S9).
+ */
 void lm_raft_attach_late(lm_raft_room_t *room);
 /** Keeps account of how long it has not been fit. */
 void lm_raft_attach_watch(lm_raft_room_t *room);
 /** Whether this generation of the lock is the attached one. */
 bool lm_raft_attach_is_from(const lm_raft_room_t *room, const lm_caller_t *from);
 
-/* ---- raft_propose.c: entries of this node's lock ------------------------------------------------------------ */
+/* ---- raft_propose.c: entries of this node's lock --------------------------------------------- */
 
 void lm_raft_propose_on_propose(void *self, const lm_message_t *message, lm_outbox_t *out);
 /** Takes committed ones out of account; all, if this node does not lead any more. */
 void lm_raft_propose_settle(lm_raft_room_t *room);
 
-/* ---- raft_reads.c: linearizable reads -------------------------------------------------------------------------- */
+/* ---- raft_reads.c: linearizable reads -------------------------------------------------------- */
 
 void lm_raft_reads_on_read_index(void *self, const lm_message_t *message, lm_outbox_t *out);
 void lm_raft_reads_probe(lm_raft_room_t *room, uint32_t node, const lm_peer_read_probe_t *probe);
@@ -223,14 +226,15 @@ void lm_raft_reads_result(lm_raft_room_t *room, uint32_t node,
 void lm_raft_reads_settle(lm_raft_room_t *room);
 void lm_raft_reads_free(lm_raft_room_t *room);
 
-/* ---- raft_handover.c: giving leadership away --------------------------------------------------------------------- */
+/* ---- raft_handover.c: giving leadership away ------------------------------------------------- */
 
 void lm_raft_handover_on_drain(void *self, const lm_message_t *message, lm_outbox_t *out);
 void lm_raft_handover_settle(lm_raft_room_t *room);
-/** Whether this node would give leadership away at once if it had it: it is no target for others. */
+/** Whether this node would give leadership away at once if it had it: it is no target for others.
+ */
 bool lm_raft_handover_would(const lm_raft_room_t *room);
 
-/* ---- raft_report.c: what others hear of this node ------------------------------------------------------------------- */
+/* ---- raft_report.c: what others hear of this node -------------------------------------------- */
 
 /** Tells role and status if something has changed or a second has passed. */
 void lm_raft_report_settle(lm_raft_room_t *room);

@@ -1,10 +1,10 @@
 /* The real disk: the engine library's segment and term-and-vote files, on a thread of its own.
  *
  * Invariants
- *   V1  Everything that touches the disk happens on that thread (or on its pool), never on the room's.
- *   V2  While it is inside a call that may block, the page says since when.
- *   V3  A write that failed is reported as FAILED before anything is retried, and nothing is done
- *       after it; so is a write that takes longer than 30 s.
+ *   V1  Everything that touches the disk happens on that thread (or on its pool), never on the
+ * room's. V2  While it is inside a call that may block, the page says since when. V3  A write that
+ * failed is reported as FAILED before anything is retried, and nothing is done after it; so is a
+ * write that takes longer than 30 s.
  */
 #ifndef LM_RAFT_UV_DISK_H
 #define LM_RAFT_UV_DISK_H
@@ -23,7 +23,8 @@ lm_raft_disk_t *lm_raft_uv_disk_new(lm_raft_report_t *report, void *arg,
  *  meanwhile still go to report. */
 void lm_raft_uv_disk_destroy(lm_raft_disk_t **disk);
 
-/** How many synchronous writes of the log were made, and how long they took together. Any thread. */
+/** How many synchronous writes of the log were made, and how long they took together. Any thread.
+ */
 void lm_raft_uv_disk_writes(const lm_raft_disk_t *disk, uint64_t *count, uint64_t *microseconds);
 
 #endif

@@ -90,7 +90,7 @@ static void draw(void *arg, void *bytes, size_t size)
     for (size_t i = 0; i < size; i++) at[i] = (uint8_t)lm_cluster_chance(arg, 256);
 }
 
-/* ---- the network ------------------------------------------------------------------------------------- */
+/* ---- the network ----------------------------------------------------------------------------- */
 
 static void drop_link(lm_cluster_t *c, uint32_t from, uint32_t to)
 {
@@ -164,7 +164,7 @@ void lm_cluster_cut(lm_cluster_t *c, uint32_t a, uint32_t b, bool cut)
     }
 }
 
-/* ---- the lock's side ----------------------------------------------------------------------------------- */
+/* ---- the lock's side ------------------------------------------------------------------------- */
 
 static lm_bus_generation_t generation_of(const lock_t *lock)
 {
@@ -211,8 +211,7 @@ static void lock_propose(lm_cluster_t *c, uint32_t n, bool takeover)
                              .entry = lm_bytes(bytes, size)};
     flight_t *flight = &lock->flight[lock->n_flight++];
     *flight = (flight_t){.hash = lm_bytes_hash(body.entry, LM_HASH_START)};
-    flight->correlation =
-        lm_test_deliver(c->nodes[n].host, LM_LOCK, LM_MSG_PROPOSE, &body, 0);
+    flight->correlation = lm_test_deliver(c->nodes[n].host, LM_LOCK, LM_MSG_PROPOSE, &body, 0);
     free(bytes);
 }
 
@@ -223,8 +222,7 @@ static void lock_read(lm_cluster_t *c, uint32_t n)
     lock->read_floor = c->floor;
     lock->read_us = c->now_us;
     lock->read_call =
-        lm_test_deliver(c->nodes[n].host, LM_LOCK, LM_MSG_READ_INDEX, &body,
-                        c->now_us + 300 * MS);
+        lm_test_deliver(c->nodes[n].host, LM_LOCK, LM_MSG_READ_INDEX, &body, c->now_us + 300 * MS);
 }
 
 static void lock_lead(lm_cluster_t *c, uint32_t n)
@@ -246,14 +244,15 @@ static void lock_work(lm_cluster_t *c, uint32_t n)
     lock_t *lock = &c->nodes[n].lock;
     if (lock->silent || c->load_ms == 0 || c->now_us < lock->load_us) return;
     lock->load_us = c->now_us + c->load_ms * MS;
-    while (lock->serving && lock->n_flight < FLIGHT_MAX && lm_cluster_chance(c, 3)) lock_propose(c, n, false);
+    while (lock->serving && lock->n_flight < FLIGHT_MAX && lm_cluster_chance(c, 3))
+        lock_propose(c, n, false);
     /* Reads begin before the Takeover is applied: raft alone must get them right. */
     bool leads = lock->attached && lock->role == LM_API_RAFT_ROLE_LEADER;
     bool over = c->now_us > lock->read_us + 300 * MS;
     if (leads && (!lock->read_call || over)) lock_read(c, n);
 }
 
-/* ---- what raft says to the lock --------------------------------------------------------------------------- */
+/* ---- what raft says to the lock -------------------------------------------------------------- */
 
 static void note_id(lm_cluster_t *c, lm_bytes_t id)
 {
@@ -321,8 +320,8 @@ static void settle_flight(lm_cluster_t *c, lock_t *lock, const lm_bus_committed_
         if (!flight.known || flight.index != entry->index || flight.term != entry->term) continue;
         LM_CHECK(flight.hash == hash, "another entry at the index and term that raft gave");
         lock->flight[i] = lock->flight[--lock->n_flight];
-        c->acknowledged = lm_realloc(c->acknowledged,
-                                     (c->n_acknowledged + 1) * sizeof *c->acknowledged);
+        c->acknowledged =
+            lm_realloc(c->acknowledged, (c->n_acknowledged + 1) * sizeof *c->acknowledged);
         c->acknowledged[c->n_acknowledged++] = flight;
         if (entry->index > c->floor) c->floor = entry->index;
         if (lock->taking && lock->taking_index == entry->index) {
@@ -382,8 +381,9 @@ static void on_read_done(lm_cluster_t *c, uint32_t n, const lm_test_sent_t *sent
     if (sent->correlation != lock->read_call) return;
     lock->read_call = 0;
     if (body->code != LM_RC_OK) return;
-    LM_CHECK(body->index >= lock->read_floor, "seed %llu: read index %llu, but %llu was acknowledged",
-             (ull_t)c->options.seed, (ull_t)body->index, (ull_t)lock->read_floor);
+    LM_CHECK(body->index >= lock->read_floor,
+             "seed %llu: read index %llu, but %llu was acknowledged", (ull_t)c->options.seed,
+             (ull_t)body->index, (ull_t)lock->read_floor);
     c->reads++;
 }
 
@@ -413,7 +413,7 @@ static void drain(lm_cluster_t *c, uint32_t n)
              (ull_t)c->options.seed, n, (int)code);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 void lm_cluster_start(lm_cluster_t *c, uint32_t n)
 {
@@ -526,7 +526,7 @@ void lm_cluster_destroy(lm_cluster_t **cluster)
     *cluster = NULL;
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void step_node(lm_cluster_t *c, uint32_t n)
 {
@@ -574,7 +574,7 @@ int lm_cluster_elect(lm_cluster_t *c, uint64_t ms)
     return -1;
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 bool lm_cluster_leads(const lm_cluster_t *c, uint32_t n)
 {

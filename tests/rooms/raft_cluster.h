@@ -4,7 +4,8 @@
  * What it checks all the time, with LM_CHECK:
  *   - entries come to a lock without gap, never twice, each behind the one it has (S15);
  *   - one index holds one entry, on every node and for ever;
- *   - a lock that waits for nothing else proposes only under its own pair, and raft keeps to it (S8);
+ *   - a lock that waits for nothing else proposes only under its own pair, and raft keeps to it
+ * (S8);
  *   - a read index is never below what had been acknowledged before the read began (S22). */
 #ifndef LM_RAFT_CLUSTER_H
 #define LM_RAFT_CLUSTER_H
@@ -60,7 +61,7 @@ lm_test_host_t *lm_cluster_host(lm_cluster_t *cluster, uint32_t node);
 lm_fake_disk_t *lm_cluster_disk(lm_cluster_t *cluster, uint32_t node);
 const char *lm_cluster_name(const lm_cluster_t *cluster, uint32_t node);
 
-/* ---- what the locks saw ---------------------------------------------------------------------------- */
+/* ---- what the locks saw ---------------------------------------------------------------------- */
 
 uint64_t lm_cluster_applied(const lm_cluster_t *cluster, uint32_t node);
 uint64_t lm_cluster_hash(const lm_cluster_t *cluster, uint32_t node);

@@ -45,7 +45,7 @@ uint64_t lm_fake_chance(uint64_t *state, uint64_t bound)
     return bound ? z % bound : z;
 }
 
-/* ---- what is durable ------------------------------------------------------------------------------- */
+/* ---- what is durable ------------------------------------------------------------------------- */
 
 static stored_t stored(uint64_t term, uint32_t type, lm_bytes_t data)
 {
@@ -110,7 +110,7 @@ static void apply(lm_fake_disk_t *d, command_t *command)
     }
 }
 
-/* ---- reports --------------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 static void fill_loaded(const lm_fake_disk_t *d, lm_raft_done_t *done)
 {
@@ -146,8 +146,7 @@ static lm_raft_done_t *report_of(const lm_fake_disk_t *d, const command_t *comma
 
 static void command_free(command_t *command)
 {
-    for (size_t i = 0; i < command->n; i++)
-        free((void *)(uintptr_t)command->entries[i].data.data);
+    for (size_t i = 0; i < command->n; i++) free((void *)(uintptr_t)command->entries[i].data.data);
     free(command->entries);
     free(command);
 }
@@ -206,7 +205,7 @@ void lm_fake_disk_crash(lm_fake_disk_t *d)
     d->failed = d->broken = false;
 }
 
-/* ---- commands -------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static command_t *put(lm_raft_disk_t *disk, kind_t kind)
 {
@@ -262,7 +261,7 @@ static void disk_append(lm_raft_disk_t *disk, uint64_t number, const lm_raft_ent
         command->entries[i] = stored(entries[i].term, entries[i].type, entries[i].data);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 lm_fake_disk_t *lm_fake_disk_new(void)
 {

@@ -1,5 +1,5 @@
-/* A disk in memory, with virtual time: a command is durable when its time has come, in order. A crash
- * keeps what is durable and, by chance, a beginning of what is under way. */
+/* A disk in memory, with virtual time: a command is durable when its time has come, in order. A
+ * crash keeps what is durable and, by chance, a beginning of what is under way. */
 #ifndef LM_RAFT_FAKE_DISK_H
 #define LM_RAFT_FAKE_DISK_H
 

@@ -100,7 +100,7 @@ Test(raft_room, a_follower_catches_up_with_large_entries)
     lm_cluster_destroy(&c);
 }
 
-/* ---- one node -------------------------------------------------------------------------------------- */
+/* ---- one node -------------------------------------------------------------------------------- */
 
 Test(raft_room, one_node_serves_at_once_and_each_start_is_a_new_term)
 {
@@ -123,11 +123,12 @@ Test(raft_room, one_node_serves_at_once_and_each_start_is_a_new_term)
     lm_cluster_destroy(&c);
 }
 
-/* ---- seeds ----------------------------------------------------------------------------------------- */
+/* ---- seeds ----------------------------------------------------------------------------------- */
 
 static void random_fault(lm_cluster_t *c)
 {
-    uint32_t a = (uint32_t)lm_cluster_chance(c, 3), b = (a + 1 + (uint32_t)lm_cluster_chance(c, 2)) % 3;
+    uint32_t a = (uint32_t)lm_cluster_chance(c, 3),
+             b = (a + 1 + (uint32_t)lm_cluster_chance(c, 2)) % 3;
     switch (lm_cluster_chance(c, 8)) {
     case 0: lm_cluster_kill(c, a, lm_cluster_chance(c, 2)); break;
     case 1:
@@ -195,7 +196,7 @@ Test(raft_room, s15_s22_s23_s24_seeds_b) { seeds(2000, 2075); }
 Test(raft_room, s15_s22_s23_s24_seeds_c) { seeds(3000, 3075); }
 Test(raft_room, s15_s22_s23_s24_seeds_d) { seeds(4000, 4075); }
 
-/* ---- forming (S18) --------------------------------------------------------------------------------- */
+/* ---- forming (S18) --------------------------------------------------------------------------- */
 
 /* Every subset of volumes is lost while all nodes are down; they start in every order. */
 Test(raft_room, s18_lost_volumes_never_make_a_second_region)
@@ -249,7 +250,7 @@ Test(raft_room, s18_two_of_three_never_form_a_region)
     lm_cluster_destroy(&c);
 }
 
-/* ---- the lock (S8, S21) ------------------------------------------------------------------------------ */
+/* ---- the lock (S8, S21) ---------------------------------------------------------------------- */
 
 Test(raft_room, s21_a_leader_without_a_lock_gives_leadership_away)
 {
@@ -312,7 +313,8 @@ Test(raft_room, s21_nobody_campaigns_without_a_lock_but_others_are_elected)
     lm_cluster_destroy(&c);
 }
 
-static lm_rc_t propose(lm_cluster_t *c, uint32_t node, uint64_t term, uint32_t counter, bool takeover)
+static lm_rc_t propose(lm_cluster_t *c, uint32_t node, uint64_t term, uint32_t counter,
+                       bool takeover)
 {
     lm_bus_generation_t generation = {.boot_id = 1, .counter = counter};
     lm_bus_propose_t body = {.term = term,
@@ -365,7 +367,7 @@ Test(raft_room, s20_proposals_are_bounded)
     lm_cluster_destroy(&c);
 }
 
-/* ---- attaching (S15) --------------------------------------------------------------------------------- */
+/* ---- attaching (S15) ------------------------------------------------------------------------- */
 
 static const lm_bus_attached_t *attach(lm_cluster_t *c, uint32_t node, const lm_bus_attach_t *body)
 {
@@ -433,7 +435,7 @@ Test(raft_room, s15_a_full_pipe_stops_delivery_and_room_resumes_it)
     lm_cluster_destroy(&c);
 }
 
-/* ---- draining ------------------------------------------------------------------------------------------ */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 static int drain_answer(lm_cluster_t *c, uint32_t node)
 {
@@ -477,7 +479,7 @@ Test(raft_room, a_drain_is_answered_at_once_where_nobody_could_lead)
     lm_cluster_destroy(&c);
 }
 
-/* ---- time (S9) ------------------------------------------------------------------------------------------ */
+/* ---- time (S9) ------------------------------------------------------------------------------- */
 
 Test(raft_room, s9_a_frozen_region_thaws_without_an_election)
 {
@@ -494,7 +496,7 @@ Test(raft_room, s9_a_frozen_region_thaws_without_an_election)
     lm_cluster_destroy(&c);
 }
 
-/* ---- faults and foreign frames --------------------------------------------------------------------------- */
+/* ---- faults and foreign frames --------------------------------------------------------------- */
 
 Test(raft_room, a_broken_disk_ends_the_actor)
 {

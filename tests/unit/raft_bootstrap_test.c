@@ -1,8 +1,8 @@
 /* S18: how a region comes into being, with lost, repeated and late messages and lost volumes. */
+#include "raft_bootstrap.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-#include "raft_bootstrap.h"
 
 enum { NODES = 3, QUEUE_MAX = 4096 };
 
@@ -206,7 +206,8 @@ Test(raft_bootstrap, s18_three_empty_nodes_form_one_region_whatever_is_lost_or_r
     }
 }
 
-/* Volumes are lost at any moment, also in the middle of forming, with old messages still under way. */
+/* Volumes are lost at any moment, also in the middle of forming, with old messages still under way.
+ */
 Test(raft_bootstrap, s18_lost_volumes_never_give_a_vote_back)
 {
     for (uint64_t seed = 1; seed <= 1500; seed++) {

@@ -1,12 +1,12 @@
 /* The data directory: lock and identity. */
+#include "raft_datadir.h"
+
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "raft_datadir.h"
 
 static char base[64], path[80];
 
@@ -93,7 +93,8 @@ Test(raft_datadir, any_flipped_bit_and_any_cut_is_noticed)
     for (size_t i = 0; i < size; i++) {
         for (int bit = 0; bit < 8; bit++) {
             text[i] = (char)(text[i] ^ 1 << bit);
-            cr_assert(lm_raft_identity_read(lm_bytes(text, size), &found), "byte %zu bit %d", i, bit);
+            cr_assert(lm_raft_identity_read(lm_bytes(text, size), &found), "byte %zu bit %d", i,
+                      bit);
             text[i] = (char)(text[i] ^ 1 << bit);
         }
         cr_assert(lm_raft_identity_read(lm_bytes(text, i), &found), "cut at %zu", i);

@@ -1,10 +1,11 @@
 /* The driver of the consensus engine: order of its duties, and the amendments to what it says. */
+#include "raft_engine.h"
+
 #include <criterion/criterion.h>
 #include <raft.h>
 #include <stdlib.h>
 
 #include "base_arena.h"
-#include "raft_engine.h"
 #include "raft_messages.h"
 
 enum { ME = 11, SECOND = 22, THIRD = 33, SENT_MAX = 64 };
@@ -56,10 +57,12 @@ static void note_sent(void *arg, uint64_t to, lm_peer_frame_t *frame)
     cr_assert_lt(t.n_sent, SENT_MAX);
     sent_t *sent = &t.sent[t.n_sent++];
     *sent = (sent_t){.to = to, .frame = *frame};
-    if (frame->body_case == LM_PEER_FRAME_BODY_REQUEST_VOTE) sent->request_vote = *frame->request_vote;
+    if (frame->body_case == LM_PEER_FRAME_BODY_REQUEST_VOTE)
+        sent->request_vote = *frame->request_vote;
     if (frame->body_case == LM_PEER_FRAME_BODY_REQUEST_VOTE_RESULT)
         sent->vote_result = *frame->request_vote_result;
-    if (frame->body_case == LM_PEER_FRAME_BODY_APPEND_ENTRIES) sent->append = *frame->append_entries;
+    if (frame->body_case == LM_PEER_FRAME_BODY_APPEND_ENTRIES)
+        sent->append = *frame->append_entries;
     if (frame->body_case == LM_PEER_FRAME_BODY_APPEND_ENTRIES_RESULT)
         sent->append_result = *frame->append_entries_result;
 }
@@ -73,7 +76,8 @@ static sent_t *last_sent(int32_t body_case)
 
 static lm_raft_identity_t identity(void)
 {
-    lm_raft_identity_t who = {.stage = LM_RAFT_STARTED, .region = "r", .node = "n1", .n_servers = 3};
+    lm_raft_identity_t who = {
+        .stage = LM_RAFT_STARTED, .region = "r", .node = "n1", .n_servers = 3};
     static const uint64_t ids[] = {ME, SECOND, THIRD};
     for (int i = 0; i < 3; i++) {
         who.servers[i].id = ids[i];
@@ -159,7 +163,8 @@ static bool receive_entries(uint64_t from, uint64_t term, uint64_t prev, uint64_
                                      .leader_commit = commit,
                                      .n_entries = n,
                                      .entries = entries};
-    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_APPEND_ENTRIES, .append_entries = &body};
+    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_APPEND_ENTRIES,
+                             .append_entries = &body};
     return lm_raft_engine_receive(t.engine, from, &frame, t.now_us);
 }
 
@@ -248,8 +253,8 @@ Test(raft_engine, a_leaders_commit_index_is_not_taken_for_entries_that_it_did_no
     cr_assert_eq(message.append_entries.leader_commit, 9);
 }
 
-/* An entry is written, replaced, and written again with the index and term it had: the report of the
- * first write must not pass for one of the third. */
+/* An entry is written, replaced, and written again with the index and term it had: the report of
+ * the first write must not pass for one of the third. */
 Test(raft_engine, an_old_write_of_the_same_index_and_term_acknowledges_nothing)
 {
     begin(3);
@@ -268,7 +273,8 @@ Test(raft_engine, an_old_write_of_the_same_index_and_term_acknowledges_nothing)
     for (int i = before; i < t.n_sent; i++)
         cr_assert_neq(t.sent[i].append_result.last_log_index, 5);
     append_done(t.last_append);
-    cr_assert_eq(last_sent(LM_PEER_FRAME_BODY_APPEND_ENTRIES_RESULT)->append_result.last_log_index, 5);
+    cr_assert_eq(last_sent(LM_PEER_FRAME_BODY_APPEND_ENTRIES_RESULT)->append_result.last_log_index,
+                 5);
     finish();
 }
 
@@ -284,7 +290,8 @@ Test(raft_engine, frames_no_server_would_send_are_refused)
     lm_peer_entry_t entry = {.term = 3, .type = LM_RAFT_CHANGE, .data = lm_bytes("\1xxxxxx\0", 8)};
     lm_peer_append_entries_t body = {
         .term = 3, .prev_log_index = 4, .prev_log_term = 1, .n_entries = 1, .entries = &entry};
-    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_APPEND_ENTRIES, .append_entries = &body};
+    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_APPEND_ENTRIES,
+                             .append_entries = &body};
     cr_assert_not(lm_raft_engine_receive(t.engine, SECOND, &frame, t.now_us), "no configuration");
     entry.data = lm_bytes("\1\xff\xff\xff\xff\xff\xff\xff\xff.......", 16);
     cr_assert_not(lm_raft_engine_receive(t.engine, SECOND, &frame, t.now_us), "a wild count");
@@ -313,6 +320,34 @@ Test(raft_engine, s21_without_leave_nobody_is_asked_for_a_vote_but_others_get_th
     cr_assert(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE_RESULT)->vote_result.vote_granted);
     lm_raft_engine_may_campaign(t.engine, true);
     tick_until_candidate();
+    cr_assert(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE)->request_vote.pre_vote);
+    finish();
+}
+
+Test(raft_engine, s21_a_candidate_that_loses_leave_begins_no_further_election)
+{
+    begin(3);
+    t.now_us += 400000;
+    lm_raft_engine_tick(t.engine, t.now_us, false);
+    lm_peer_request_vote_result_t body = {
+        .version = 2, .term = 3, .vote_granted = true, .pre_vote = true};
+    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_REQUEST_VOTE_RESULT,
+                             .request_vote_result = &body};
+    cr_assert(lm_raft_engine_receive(t.engine, SECOND, &frame, t.now_us));
+    metadata_done();
+    cr_assert_eq(lm_raft_engine_term(t.engine), 3);
+    cr_assert_not(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE)->request_vote.pre_vote);
+    lm_raft_engine_may_campaign(t.engine, false);
+    t.n_sent = 0;
+    for (int i = 0; i < 5; i++) {
+        t.now_us += 400000;
+        lm_raft_engine_tick(t.engine, t.now_us, false);
+    }
+    cr_assert_eq(t.metadata, 1, "neither a new term");
+    cr_assert_eq(t.n_sent, 0, "nor a request");
+    lm_raft_engine_may_campaign(t.engine, true);
+    t.now_us += 400000;
+    lm_raft_engine_tick(t.engine, t.now_us, false);
     cr_assert(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE)->request_vote.pre_vote);
     finish();
 }

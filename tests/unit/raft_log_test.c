@@ -1,9 +1,10 @@
 /* The log in memory and its shared buffers. */
+#include "raft_log.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 #include "base_arena.h"
-#include "raft_log.h"
 
 static int released;
 

@@ -1,5 +1,7 @@
 /* The data directory before and after crashes: what is repaired, what is refused, by name; and the
  * real disk, killed and read again. */
+#include "raft_scan.h"
+
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,7 +14,6 @@
 #include "base_arena.h"
 #include "base_log.h"
 #include "raft_datadir.h"
-#include "raft_scan.h"
 #include "raft_segment.h"
 #include "raft_uv_disk.h"
 
@@ -36,7 +37,7 @@ static void teardown(void)
 
 TestSuite(raft_scan, .init = setup, .fini = teardown, .timeout = 60);
 
-/* ---- a disk, waited for -------------------------------------------------------------------------------- */
+/* ---- a disk, waited for ---------------------------------------------------------------------- */
 
 typedef struct {
     pthread_mutex_t mutex;
@@ -157,7 +158,7 @@ static void in_dying_process(void (*story)(void))
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the story failed");
 }
 
-/* ---- the real disk --------------------------------------------------------------------------------------- */
+/* ---- the real disk --------------------------------------------------------------------------- */
 
 static void write_story(void)
 {
@@ -266,7 +267,7 @@ Test(raft_scan, s18_a_start_that_was_not_completed_is_made_anew)
     close_disk(&w);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void file_path(char *into, size_t size, const char *name)
 {
@@ -467,8 +468,7 @@ Test(raft_scan, a_log_without_an_identity_and_an_identity_without_a_log_are_refu
     expect_damage("the log is missing");
 }
 
-/* ---- truncations that were not completed (O7) ----------------------------------------------------------------- */
-
+/* ---- truncations that were not completed (O7) ------------------------------------------------ */
 
 static void close_segments(void)
 {
