@@ -25,7 +25,7 @@ struct lm_client {
     char *endpoints[ENDPOINTS_MAX];
     grpc_channel *channels[ENDPOINTS_MAX];
     pthread_mutex_t mutex;
-    size_t current; /* the endpoint that answered last */
+    size_t current;              /* the endpoint that answered last */
     grpc_completion_queue *idle; /* never has an event: see let_connect */
 };
 
@@ -164,12 +164,12 @@ static void leave_endpoint(lm_client_t *client, size_t n)
     pthread_mutex_unlock(&client->mutex);
 }
 
-/** Waits and lets connections come into being meanwhile: gRPC reads sockets only in threads that wait
- *  for it, and otherwise looks at them every five seconds. */
+/** Waits and lets connections come into being meanwhile: gRPC reads sockets only in threads that
+ * wait for it, and otherwise looks at them every five seconds. */
 static void let_connect(lm_client_t *client, uint64_t ms)
 {
-    gpr_timespec end = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                    gpr_time_from_millis((int64_t)ms, GPR_TIMESPAN));
+    gpr_timespec end =
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis((int64_t)ms, GPR_TIMESPAN));
     grpc_completion_queue_next(client->idle, end, NULL);
 }
 
