@@ -34,8 +34,9 @@ typedef struct {
     uint64_t delivered;
     uint64_t told_term; /* what this node's raft has said to it */
     bool told_leads;
-    bool taken;      /* its Takeover of told_term was accepted */
-    uint64_t ghosts; /* entries of a leadership that is over, and nobody will see */
+    bool taken;             /* its Takeover of told_term was accepted */
+    uint64_t mute_until_us; /* nothing of what its raft says is read until then */
+    uint64_t ghosts;        /* entries of a leadership that is over, and nobody will see */
     const lm_test_sent_t *pending[PENDING_MAX];
     size_t n_pending;
 } node_t;
@@ -72,7 +73,8 @@ typedef struct {
     int64_t wait_ms, ttl_ms;
     char hold_id[32];
     int64_t token;
-    uint64_t belief_us; /* until then; 0: believes nothing */
+    uint64_t told_index; /* what the lock that told it had applied */
+    uint64_t belief_us;  /* until then; 0: believes nothing */
 } client_t;
 
 typedef struct {
@@ -86,6 +88,7 @@ typedef struct {
     uint64_t n_log, commit, term;
     int leader;
     bool faults;
+    bool lagging; /* this seed: short leases, many attempts, locks that lag behind */
     client_t clients[CLIENTS];
     copy_t copies[COPIES];
     lm_arena_t *arena; /* answers on their way: they outlive the lock that gave them */
@@ -289,7 +292,7 @@ static copy_t *new_copy(world_t *w, int c, int kind)
                          .again_us = w->now_us + draw(w, 30000),
                          .deadline_us = w->now_us + 2000000 + draw(w, 6000000)};
         copy->to = copy->edge;
-        snprintf(copy->hold_id, sizeof copy->hold_id, "%s", client->hold_id);
+        memcpy(copy->hold_id, client->hold_id, sizeof copy->hold_id);
         return copy;
     }
     return NULL;
@@ -399,8 +402,24 @@ static void take_answers(world_t *w, int n)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
+/* A belief outlives its hold nowhere, least of all where most is known. */
+static void check_hold(world_t *w, int c)
+{
+    const node_t *node = &w->nodes[w->nodes[1].delivered > w->nodes[0].delivered];
+    char owner[8];
+    int size = snprintf(owner, sizeof owner, "c%d", c);
+    const lm_record_t *record =
+        lm_table_of_owner(lm_lock_room_table(node->room), lm_bytes_of(names[w->clients[c].name]),
+                          (lm_bytes_t){0}, lm_bytes(owner, (size_t)size));
+    if (node->delivered < w->clients[c].told_index) return;
+    if (!record || record->state != LM_RECORD_HOLDING)
+        FAILED(w, "client %d believes in %s, which it does not hold", c, names[w->clients[c].name]);
+}
+
 static void check_beliefs(world_t *w)
 {
+    for (int c = 0; c < CLIENTS; c++)
+        if (w->clients[c].belief_us > w->now_us) check_hold(w, c);
     for (int name = 0; name < NAMES; name++) {
         int believers = 0, exclusive = 0;
         for (int c = 0; c < CLIENTS; c++) {
@@ -420,6 +439,7 @@ static void believe(world_t *w, int c, const copy_t *copy)
     client->state = HOLDING;
     client->op++;
     client->token = granted->token;
+    client->told_index = granted->header->raft_index;
     snprintf(client->hold_id, sizeof client->hold_id, "%.*s", LM_BYTES_ARG(granted->hold_id));
     client->belief_us = copy->sent_us + (uint64_t)granted->lease_remaining_ms * 1000;
     w->figures.grants++;
@@ -502,6 +522,9 @@ static bool has_copies(const world_t *w, int c)
 static void ask(world_t *w, int c)
 {
     client_t *client = &w->clients[c];
+    bool gives_up_others = draw(w, 3) > 0;
+    for (int i = 0; i < COPIES && gives_up_others; i++)
+        if (w->copies[i].client == c) w->copies[i].open = false;
     copy_t *copy = new_copy(w, c, LM_PEER_LOCK_CALL_REQUEST_ACQUIRE);
     if (!copy) return;
     client->attempts++;
@@ -520,8 +543,8 @@ static void begin_op(world_t *w, int c)
         client->name = (int)draw(w, NAMES);
         client->mode =
             client->name == 1 && draw(w, 2) ? LM_API_LOCK_MODE_SHARED : LM_API_LOCK_MODE_EXCLUSIVE;
-        client->ttl_ms = 500 + (int64_t)draw(w, 2500);
-        client->wait_ms = waits[draw(w, 4)];
+        client->ttl_ms = 500 + (int64_t)draw(w, w->lagging ? 300 : 2500);
+        client->wait_ms = w->lagging ? -1 : waits[draw(w, 4)];
     }
     client->state = ASKING;
     client->attempts = 0;
@@ -554,15 +577,16 @@ static void act(world_t *w, int c)
             client->state = IDLE;
             client->op++;
         }
-    } else if (client->state == ASKING && dice == 0 && client->attempts < 4) {
+    } else if (client->state == ASKING && dice < (w->lagging ? 4 : 1) &&
+               client->attempts < (w->lagging ? 40 : 4)) {
         ask(w, c); /* a second attempt beside the first */
-    } else if (client->state == HOLDING && client->belief_us <= w->now_us) {
+    } else if (client->state == HOLDING && client->belief_us <= w->now_us && dice < 2) {
         client->state = IDLE;
         client->belief_us = 0;
         client->op++;
     } else if (client->state == HOLDING && dice < 3) {
         let_go(w, c);
-    } else if (client->state == HOLDING && dice < 5) {
+    } else if (client->state == HOLDING && dice < 6) {
         new_copy(w, c, LM_PEER_LOCK_CALL_REQUEST_RENEW);
     }
 }
@@ -631,6 +655,10 @@ static void check_nodes(world_t *w)
 static void step_raft(world_t *w)
 {
     int n = (int)draw(w, NODES);
+    if (w->nodes[n].mute_until_us > w->now_us) {
+        commit_some(w);
+        return;
+    }
     switch (draw(w, 8)) {
     case 0:
     case 1: deliver(w, n); break;
@@ -644,15 +672,30 @@ static void step_raft(world_t *w)
     }
 }
 
+/* What raft tells this lock lies unread for longer than a lease, while calls reach it; meanwhile
+ * the other node leads. */
+static void mute(world_t *w, int n)
+{
+    if (w->nodes[NODES - 1 - n].mute_until_us > w->now_us) return; /* somebody has to go on */
+    if (w->lagging && (w->leader != n || w->nodes[n].delivered == w->commit)) return;
+    w->nodes[n].mute_until_us = w->now_us + 800000 + draw(w, 1500000);
+    commit_some(w);
+    if (w->leader == n) change_leader(w);
+    if (w->leader == n) w->leader = NODES - 1 - n;
+}
+
 static void step_fault(world_t *w)
 {
     int n = (int)draw(w, NODES);
-    switch (draw(w, 3)) {
+    switch (draw(w, 4)) {
     case 0:
         if (one_in(w, w->leader == NOBODY ? 2 : 10)) change_leader(w);
         break;
     case 1:
         if (one_in(w, 20)) restart_lock(w, n);
+        break;
+    case 2:
+        if (one_in(w, w->lagging ? 1 : 20)) mute(w, n);
         break;
     default:
         if (one_in(w, 20)) restart_raft(w, n);
@@ -682,6 +725,7 @@ static void run_out(world_t *w)
 {
     w->faults = false;
     change_leader(w);
+    for (int n = 0; n < NODES; n++) w->nodes[n].mute_until_us = 0;
     for (int i = 0; i < 3000; i++) {
         for (int n = 0; n < NODES; n++) {
             attach(w, n);
@@ -719,6 +763,7 @@ world_figures_t world_run(uint64_t seed, int steps)
     w->seed = seed;
     w->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     w->faults = true;
+    w->lagging = seed % 3 == 0;
     w->arena = lm_arena_new();
     w->leader = NOBODY;
     for (int c = 0; c < CLIENTS; c++) w->clients[c].generic = c >= 3;
