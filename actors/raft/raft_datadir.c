@@ -44,6 +44,18 @@ static bool take_lock(lm_raft_datadir_t *dir, lm_raft_fault_t *fault)
                              strerror(errno));
 }
 
+/* A directory that was just made is not there after a loss of power unless the one above it is on
+ * stable storage too. One that may not be read is that of somebody who made this one for us. */
+static bool sync_above(const lm_raft_datadir_t *dir, lm_raft_fault_t *fault)
+{
+    int fd = openat(dir->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return true;
+    bool good = fsync(fd) == 0 || errno == EINVAL || errno == EROFS ||
+                lm_raft_fault_set(fault, LM_EXIT_SYSTEM, "%s/..: %s", dir->path, strerror(errno));
+    close(fd);
+    return good;
+}
+
 lm_raft_datadir_t *lm_raft_datadir_open(const char *path, lm_raft_fault_t *fault)
 {
     lm_raft_datadir_t *dir = lm_alloc(sizeof *dir);
@@ -54,7 +66,7 @@ lm_raft_datadir_t *lm_raft_datadir_open(const char *path, lm_raft_fault_t *fault
     } else if ((dir->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
         lm_raft_fault_set(fault, LM_EXIT_CONFIG, "data directory %s cannot be read: %s", path,
                           strerror(errno));
-    } else if (take_lock(dir, fault)) {
+    } else if (take_lock(dir, fault) && sync_above(dir, fault)) {
         return dir;
     }
     lm_raft_datadir_close(&dir);

@@ -192,6 +192,21 @@ static bool begins_like(lm_bytes_t longer, lm_bytes_t shorter, uint64_t count)
     return true;
 }
 
+static bool open_are_unused(scan_t *s)
+{
+    for (size_t i = 0; i < s->n_open; i++) {
+        char name[64];
+        uint8_t *bytes;
+        size_t size;
+        snprintf(name, sizeof name, "open-%llu", (ull_t)s->open[i]);
+        if (!read_file(s, name, &bytes, &size)) return false;
+        bool unused = lm_raft_segment_is_zero(lm_bytes(bytes, size), 0);
+        free(bytes);
+        if (!unused) return false;
+    }
+    return true;
+}
+
 /* A truncation makes the shortened segment durable before it removes the whole one. A crash between
  * leaves both; the whole one is the truth as long as nothing was written behind the shortened. */
 static bool repair_twins(scan_t *s)
@@ -216,22 +231,12 @@ static bool repair_twins(scan_t *s)
         if (!alike)
             return damaged(s, "%s and %s begin at the same entry and differ", s->closed[i].name,
                            s->closed[i + 1].name);
+        if (!open_are_unused(s))
+            return s->fault->code == LM_EXIT_SYSTEM
+                       ? false
+                       : damaged(s, "%s and %s begin at the same entry, and more was written",
+                                 s->closed[i].name, s->closed[i + 1].name);
         if (!remove_closed(s, i, "a truncation that was not completed")) return false;
-    }
-    return true;
-}
-
-static bool open_are_unused(scan_t *s)
-{
-    for (size_t i = 0; i < s->n_open; i++) {
-        char name[64];
-        uint8_t *bytes;
-        size_t size;
-        snprintf(name, sizeof name, "open-%llu", (ull_t)s->open[i]);
-        if (!read_file(s, name, &bytes, &size)) return false;
-        bool unused = lm_raft_segment_is_zero(lm_bytes(bytes, size), 0);
-        free(bytes);
-        if (!unused) return false;
     }
     return true;
 }
