@@ -170,8 +170,11 @@ void lm_lock_lease_on_undelivered(void *self, const lm_message_t *message, lm_ou
 static void free_lease(lm_lock_room_t *room, lm_lock_lease_t *lease)
 {
     lm_lock_timer_stop(&room->timers, &lease->timer);
-    lm_lock_told_t *told;
-    while ((told = TAILQ_FIRST(&lease->told))) free_told(room, lease, told);
+    for (lm_lock_told_t *told = TAILQ_FIRST(&lease->told), *next; told; told = next) {
+        next = TAILQ_NEXT(told, in_lease);
+        lm_lock_map_take(&room->tolds, &told->link);
+        free(told);
+    }
     free(lease);
 }
 

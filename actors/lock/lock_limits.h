@@ -11,7 +11,7 @@
 #define LM_LOCK_QUEUE_MAX 16384
 /* The same for releases, renewals and cancels: they make room, so they go on for longer. Their
  * callers may have left, so the bound on calls does not bound them. */
-#define LM_LOCK_CHANGES_MAX (4 * LM_LOCK_QUEUE_MAX)
+#define LM_LOCK_CHANGES_MAX ((size_t)4 * LM_LOCK_QUEUE_MAX)
 /* Calls that are open at once, of all kinds; beyond it every new call is refused. */
 #define LM_LOCK_CALLS_MAX 131072
 /* Rounds of ReadIndex on their way at once; reads of later turns wait for the next one. */
