@@ -67,7 +67,7 @@ static void draw_identity(lm_raft_bootstrap_t *m)
     m->draft.n_servers = m->n;
     for (uint32_t i = 0; i < m->n; i++) {
         m->draft.servers[i].id = draw_number(m);
-        strcpy(m->draft.servers[i].name, m->names[i]);
+        memcpy(m->draft.servers[i].name, m->names[i], sizeof m->names[i]);
     }
     save(m, LM_RAFT_ACCEPTED);
 }
@@ -159,7 +159,7 @@ static bool is_id(lm_bytes_t text)
 {
     if (text.size != LM_RAFT_ID_SIZE - 1) return false;
     for (size_t i = 0; i < text.size; i++)
-        if (!memchr("0123456789abcdef", text.data[i], 16)) return false;
+        if (!strchr("0123456789abcdef", text.data[i]) || text.data[i] == 0) return false;
     return true;
 }
 
@@ -179,7 +179,7 @@ static bool take_servers(lm_raft_bootstrap_t *m, const lm_peer_bootstrap_offer_t
         for (uint32_t j = 0; j < i; j++)
             if (m->draft.servers[j].id == server->id) return false;
         m->draft.servers[i].id = server->id;
-        strcpy(m->draft.servers[i].name, m->names[i]);
+        memcpy(m->draft.servers[i].name, m->names[i], sizeof m->names[i]);
     }
     return true;
 }

@@ -39,8 +39,8 @@ void lm_raft_forming_begin(lm_raft_room_t *room, const lm_raft_identity_t *found
     const char *names[LM_RAFT_SERVERS_MAX];
     lm_raft_identity_t identity = *found;
     for (uint32_t i = 0; i < room->n_nodes; i++) names[i] = room->nodes[i].name;
-    strcpy(identity.region, room->region);
-    strcpy(identity.node, room->nodes[room->self].name);
+    memcpy(identity.region, room->region, sizeof identity.region);
+    memcpy(identity.node, room->nodes[room->self].name, sizeof identity.node);
     lm_raft_bootstrap_begin(&room->forming, names, room->n_nodes, room->self, &identity,
                             room->random, room->random_arg);
     take_ids(room);

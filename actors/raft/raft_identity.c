@@ -93,7 +93,7 @@ static bool take_server(const char **at, lm_raft_identity_t *identity)
     lm_raft_server_t *server = &identity->servers[identity->n_servers];
     if (!parse_number(value, UINT64_MAX, &server->id) || server->id == 0) return false;
     if (strlen(space + 1) == 0 || strlen(space + 1) >= sizeof server->name) return false;
-    strcpy(server->name, space + 1);
+    snprintf(server->name, sizeof server->name, "%s", space + 1);
     identity->n_servers++;
     return true;
 }

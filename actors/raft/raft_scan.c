@@ -109,7 +109,7 @@ static bool take_name(scan_t *s, const char *name)
         s->closed = lm_realloc(s->closed, (s->n_closed + 1) * sizeof *s->closed);
         closed_t *closed = &s->closed[s->n_closed++];
         *closed = (closed_t){.first = a, .end = b};
-        strcpy(closed->name, name);
+        snprintf(closed->name, sizeof closed->name, "%s", name);
     } else if (is_numbered(name, "open-", &a)) {
         add(&s->open, &s->n_open, a);
     } else if (is_numbered(name, LM_RAFT_TRUNCATION_PREFIX, &a)) {

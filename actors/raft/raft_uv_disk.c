@@ -386,9 +386,9 @@ static bool is_truncated(uv_disk_t *d, lm_raft_fault_t *fault)
     DIR *list = opendir(path);
     bool good = list != NULL;
     for (struct dirent *entry; good && (entry = readdir(list));) {
-        unsigned long long first, end;
-        if (sscanf(entry->d_name, "%llu-%llu", &first, &end) == 2)
-            good = end < d->truncating;
+        const char *dash = strchr(entry->d_name, '-');
+        if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9' && dash)
+            good = strtoull(dash + 1, NULL, 10) < d->truncating;
         else if (strncmp(entry->d_name, "open-", 5) == 0)
             good = !is_written(path, entry->d_name);
     }
