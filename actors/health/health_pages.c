@@ -194,8 +194,7 @@ static json_t *find_component(const health_t *health, const char *path, health_s
     return NULL;
 }
 
-/* ---- other pages
- * ----------------------------------------------------------------------------------- */
+/* ---- other pages ----------------------------------------------------------------------------- */
 
 static json_t *link_to(const char *href, bool templated)
 {
@@ -241,8 +240,7 @@ static health_answer_t page_info(const health_t *h, const health_request_t *r)
     return answer_json(200, json);
 }
 
-/* ---- routing
- * ----------------------------------------------------------------------------------------- */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 static const struct {
     const char *path;

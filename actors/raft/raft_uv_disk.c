@@ -66,7 +66,7 @@ struct uv_disk {
     uv_check_t check;
     uv_timer_t timer;
     /* The rest belongs to the thread. */
-    command_t *todo, **todo_last;
+    command_t *waiting, **waiting_last;
     lm_raft_datadir_t *dir;
     struct raft_io io;
     struct raft_uv_transport transport;
@@ -500,10 +500,10 @@ static bool must_wait(const uv_disk_t *d, const command_t *command)
 
 static void run_todo(uv_disk_t *d)
 {
-    while (d->todo && !d->closing && !must_wait(d, d->todo)) {
-        command_t *command = d->todo;
-        d->todo = command->next;
-        if (!d->todo) d->todo_last = &d->todo;
+    while (d->waiting && !d->closing && !must_wait(d, d->waiting)) {
+        command_t *command = d->waiting;
+        d->waiting = command->next;
+        if (!d->waiting) d->waiting_last = &d->waiting;
         run_command(d, command);
         command_free(command);
     }
@@ -514,8 +514,8 @@ static void on_async(uv_async_t *async)
     uv_disk_t *d = async->data;
     pthread_mutex_lock(&d->mutex);
     if (d->first) {
-        *d->todo_last = d->first;
-        d->todo_last = d->last;
+        *d->waiting_last = d->first;
+        d->waiting_last = d->last;
         d->first = NULL;
         d->last = &d->first;
     }
@@ -634,7 +634,7 @@ lm_raft_disk_t *lm_raft_uv_disk_new(lm_raft_report_t *report_to, void *arg,
     d->blocking_since_us = blocking_since_us;
     pthread_mutex_init(&d->mutex, NULL);
     d->last = &d->first;
-    d->todo_last = &d->todo;
+    d->waiting_last = &d->waiting;
     uv_loop_init(&d->loop);
     uv_async_init(&d->loop, &d->async, on_async);
     uv_check_init(&d->loop, &d->check);
@@ -657,10 +657,10 @@ void lm_raft_uv_disk_destroy(lm_raft_disk_t **disk)
     if (d->failed && d->io_is_started) return;
     uv_loop_close(&d->loop);
     lm_raft_datadir_close(&d->dir);
-    *d->todo_last = d->first;
-    while (d->todo) {
-        command_t *command = d->todo;
-        d->todo = command->next;
+    *d->waiting_last = d->first;
+    while (d->waiting) {
+        command_t *command = d->waiting;
+        d->waiting = command->next;
         command_free(command);
     }
     pthread_mutex_destroy(&d->mutex);

@@ -177,8 +177,7 @@ static void report(gateway_t *g, uint64_t now_us, lm_outbox_t *out)
     g->report_at_us = now_us + REPORT_EVERY_US;
 }
 
-/* ---- what it asks
- * -------------------------------------------------------------------------------- */
+/* ---- what it asks ---------------------------------------------------------------------------- */
 
 static void send_hello(gateway_t *g, region_t *r, uint64_t now_us, lm_outbox_t *out)
 {
@@ -205,8 +204,7 @@ static void send_hellos(gateway_t *g, uint64_t now_us, lm_outbox_t *out)
     g->hello_at_us = now_us + HELLO_EVERY_US;
 }
 
-/* ---- handlers
- * ------------------------------------------------------------------------------------ */
+/* ---- handlers -------------------------------------------------------------------------------- */
 
 static void add_region(gateway_t *g, const lm_bus_region_peer_config_t *config)
 {

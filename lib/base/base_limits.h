@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- texts of requests, in bytes
- * ------------------------------------------------------------------ */
+/* ---- texts of requests, in bytes ------------------------------------------------------------- */
 
 /* Lock names: long enough for a path of several uuids. */
 #define LM_NAME_BYTES_MAX 512
@@ -17,14 +16,12 @@
 /* Authenticated identities: the subject of a certificate. */
 #define LM_IDENTITY_BYTES_MAX 256
 
-/* ---- leases, in milliseconds
- * ----------------------------------------------------------------------- */
+/* ---- leases, in milliseconds ----------------------------------------------------------------- */
 
 /* Longest lease that the log may carry; configuration allows less. One day fits 32 bits. */
 #define LM_TTL_MS_MAX UINT64_C(86400000)
 
-/* ---- replicated settings: what is in force before the first Takeover, and what one may bring
- * --------- */
+/* ---- replicated settings: what is in force before the first Takeover, and what one may bring - */
 
 /* A queue that long means minutes of waiting; every waiter costs memory on every replica. */
 #define LM_WAITERS_PER_LOCK_DEFAULT 10000
@@ -41,8 +38,7 @@
 /* Level of semantics that this build applies. */
 #define LM_SEMANTICS_LEVEL 1
 
-/* ---- log entries
- * ----------------------------------------------------------------------------------- */
+/* ---- log entries ----------------------------------------------------------------------------- */
 
 /* Commands in one entry: a turn of the leader takes at most that many. */
 #define LM_BATCH_COMMANDS_MAX 4096

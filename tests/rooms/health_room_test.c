@@ -3,8 +3,8 @@
 
 #include <criterion/criterion.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "act_test_host.h"

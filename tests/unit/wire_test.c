@@ -1,7 +1,7 @@
 /* Messages in and out of their protobuf form, and what is refused on the way. */
 #include <criterion/criterion.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire_api.h"
