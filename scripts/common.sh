@@ -44,8 +44,7 @@ as_root() {
 build_packages="gcc cmake ninja-build pkg-config libc6-dev libczmq-dev libzmq3-dev libprotobuf-c-dev
  protobuf-c-compiler protobuf-compiler libprotobuf-dev libgrpc-dev libconfig-dev libuv1-dev
  libmicrohttpd-dev uthash-dev libjansson-dev python3 python3-protobuf ca-certificates"
-test_packages="g++ libcriterion-dev python3-grpcio protobuf-compiler-grpc python3-zmq curl
- procps iproute2"
+test_packages="g++ git libcriterion-dev python3-grpcio protobuf-compiler-grpc procps"
 lint_packages="clang-format clang-tidy shellcheck"
 
 missing_of() {
