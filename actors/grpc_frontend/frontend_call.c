@@ -10,7 +10,7 @@
  *   FA1  While a call waits for its answer, exactly one of these holds: an attempt at the own lock
  *        runs, a forward runs, or a retry is planned.
  *   FA2  An attempt that the call has left is remembered until its reply has come or cannot come:
- * it may be a grant, which has to be reported (S10).
+ * it may be a grant, which has to be reported (S10, S13).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -147,10 +147,12 @@ static void set_times(lm_frontend_call_t *call, const lm_peer_lock_call_t *reque
 }
 
 /* The request in the event, checked; NULL: refused and finished. */
-static const lm_peer_lock_call_t *check(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+static const lm_peer_lock_call_t *check(lm_frontend_clients_t *room, lm_frontend_event_t *event,
+                                        lm_frontend_hop_t *from)
 {
     lm_frontend_handle_t *handle = event->handle;
-    if (handle->method->id == LM_METHOD_FORWARD) return lm_frontend_forward_accept(room, event);
+    if (handle->method->id == LM_METHOD_FORWARD)
+        return lm_frontend_forward_accept(room, event, from);
     lm_frontend_error_t error = {0};
     if (event->missing) {
         error = (lm_frontend_error_t){.code = LM_RC_MALFORMED,
@@ -189,7 +191,8 @@ static void attempt_own(lm_frontend_call_t *call);
 
 void lm_frontend_call_begin(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
-    const lm_peer_lock_call_t *request = check(room, event);
+    lm_frontend_hop_t from = {0};
+    const lm_peer_lock_call_t *request = check(room, event, &from);
     if (!request) {
         lm_frontend_event_free(event);
         return;
@@ -206,6 +209,7 @@ void lm_frontend_call_begin(lm_frontend_clients_t *room, lm_frontend_event_t *ev
     call->handle->owner = call;
     call->method = event->handle->method;
     call->event = event;
+    call->from = from;
     call->last_refusal = LM_RC_NOT_READY;
     call->backoff_us = BACKOFF_FIRST_US;
     call->begun_us = room->now_us;
@@ -267,6 +271,7 @@ static void leave_attempts(lm_frontend_call_t *call)
         call->attempt = NULL;
     }
     lm_frontend_forward_leave(call);
+    lm_frontend_undelivered_report(call->room, call->in_doubt);
 }
 
 static void finish(lm_frontend_call_t *call)
@@ -362,7 +367,10 @@ void lm_frontend_call_answer(lm_frontend_call_t *call, const lm_peer_lock_answer
 {
     switch ((lm_peer_answer_kind_t)answer->kind) {
     case LM_PEER_ANSWER_KIND_RESULT:
-        if (correlation && lm_frontend_call_grants(answer)) call->granted_by = correlation;
+        if (correlation && lm_frontend_call_grants(answer)) {
+            call->granted_by = correlation;
+            lm_frontend_undelivered_remember(call->room, call->from, correlation);
+        }
         succeed(call, answer);
         break;
     case LM_PEER_ANSWER_KIND_ERROR: refused(call, answer); break;
@@ -378,13 +386,6 @@ void lm_frontend_call_answer(lm_frontend_call_t *call, const lm_peer_lock_answer
         break;
     default: fail(call, LM_RC_INTERNAL, lm_bytes(NULL, 0), lm_bytes(NULL, 0));
     }
-}
-
-static void report_undelivered(lm_frontend_clients_t *room, uint64_t correlation)
-{
-    room->undelivered++;
-    lm_bus_answer_undelivered_t body = {.correlation = correlation};
-    lm_outbox_send(room->out, LM_LOCK, LM_MSG_ANSWER_UNDELIVERED, &body);
 }
 
 void lm_frontend_call_on_answer(void *self, const lm_message_t *message, lm_outbox_t *out)
@@ -403,7 +404,7 @@ void lm_frontend_call_on_answer(void *self, const lm_message_t *message, lm_outb
         call->attempt = NULL;
         lm_frontend_call_answer(call, answer, message->from.correlation);
     } else if (lm_frontend_call_grants(answer)) {
-        report_undelivered(room, message->from.correlation);
+        lm_frontend_undelivered_own(room, message->from.correlation);
     }
 }
 
@@ -481,8 +482,9 @@ void lm_frontend_call_over(lm_frontend_call_t *call, bool delivered)
         lm_frontend_figures_handled(&room->figures, call->method,
                                     lm_rc_grpc_status(LM_RC_CANCELLED));
         finish(call);
-    } else if (!delivered && call->granted_by) {
-        report_undelivered(room, call->granted_by);
+    } else if (!delivered) {
+        if (call->granted_by) lm_frontend_undelivered_own(room, call->granted_by);
+        lm_frontend_undelivered_report(room, call->granted_at);
     }
     DL_DELETE(room->calls, call);
     room->n_calls--;

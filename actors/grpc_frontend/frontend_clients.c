@@ -116,6 +116,10 @@ static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
     switch (handle->method->id) {
     case LM_METHOD_HEALTH_CHECK: lm_frontend_health_check(room, event); break;
     case LM_METHOD_GET_STATUS: lm_frontend_status_begin(room, event); break;
+    case LM_METHOD_UNDELIVERED:
+        lm_frontend_undelivered_begin(room, event);
+        lm_frontend_event_free(event);
+        break;
     default: lm_frontend_call_begin(room, event);
     }
 }
@@ -171,6 +175,14 @@ static void on_closed(lm_frontend_clients_t *room, lm_frontend_event_t *event)
     if (room->stopping) lm_outbox_exit(room->out, LM_EXIT_OK, "");
 }
 
+static void on_answered(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    if (event->handle->method->id == LM_METHOD_UNDELIVERED)
+        lm_frontend_undelivered_reported(room, event->handle);
+    else
+        lm_frontend_forward_answered(room, event);
+}
+
 static void on_other_ended(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
     lm_outbox_exit(room->out, (lm_exit_t)event->status, "the peers room has ended");
@@ -188,7 +200,7 @@ static const struct {
     [LM_FRONTEND_RECEIVED] = {on_received, false},
     [LM_FRONTEND_HALF_CLOSED] = {on_half_closed, false},
     [LM_FRONTEND_OVER] = {on_over_event, false},
-    [LM_FRONTEND_ANSWERED] = {lm_frontend_forward_answered, false},
+    [LM_FRONTEND_ANSWERED] = {on_answered, false},
     [LM_FRONTEND_CLOSED] = {on_closed, false},
     [LM_FRONTEND_OTHER_ENDED] = {on_other_ended, false},
 };
@@ -226,6 +238,11 @@ static void report(lm_frontend_clients_t *room)
         {"lockmgr_frontend_undelivered_total", "Grants that found nobody.", room->undelivered},
         {"lockmgr_frontend_late_grants_total", "Grants by other nodes that came too late.",
          room->late_grants},
+        {"lockmgr_frontend_reports_total",
+         "Other nodes told that a grant of theirs found nobody, or may have.", room->reports},
+        {"lockmgr_frontend_reports_unknown_total",
+         "Such reports by other nodes about nothing that this node remembers.",
+         room->reports_unknown},
         {"lockmgr_frontend_overloaded_total", "Client calls refused beyond the bound.",
          room->driver->ops->refused(room->driver).overloaded},
         {"lockmgr_frontend_unknown_method_total", "Calls of methods that do not exist.",
@@ -322,6 +339,7 @@ lm_frontend_clients_t *lm_frontend_clients_new(const uint64_t seed[2])
     room->seed[1] = seed[1];
     room->scratch = lm_arena_new();
     room->texts = lm_arena_new();
+    room->given = lm_alloc(LM_GIVEN_MAX * sizeof *room->given);
     return room;
 }
 
@@ -347,6 +365,7 @@ void lm_frontend_clients_destroy(lm_frontend_clients_t **self)
         free(attempt);
     }
     lm_frontend_timers_clear(&room->timers);
+    free(room->given);
     lm_arena_destroy(&room->scratch);
     lm_arena_destroy(&room->texts);
     free(room);

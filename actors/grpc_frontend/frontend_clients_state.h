@@ -23,13 +23,26 @@ typedef struct lm_frontend_attempt {
     UT_hash_handle hh;
 } lm_frontend_attempt_t;
 
+/** One attempt between two nodes: the other node, and the number that the edge gave it. */
+typedef struct {
+    const lm_bus_peer_config_t *peer; /* NULL: there is none */
+    uint64_t id;                      /* never the same again from this node; 0: none */
+} lm_frontend_hop_t;
+
 /** A call passed on to the node that leads. */
 typedef struct lm_frontend_forward {
     struct lm_frontend_forward *prev, *next;
     lm_frontend_handle_t *handle;
     lm_frontend_call_t *call; /* NULL: nobody waits any more */
-    char node[256];
+    lm_frontend_hop_t hop;
+    bool acquires; /* its answer may be a grant */
 } lm_frontend_forward_t;
+
+/** A grant that the own lock gave to a call of another node. */
+typedef struct {
+    lm_frontend_hop_t hop;
+    uint64_t correlation; /* of the LOCK_CALL */
+} lm_frontend_given_t;
 
 /** A call of a client, or of another node for its client, from CALLED to OVER. */
 struct lm_frontend_call {
@@ -54,6 +67,9 @@ struct lm_frontend_call {
     lm_frontend_forward_t *forward; /* at the leader */
     lm_frontend_forward_t *stale;   /* at a former leader: cancelled, but may still answer */
     uint64_t granted_by;            /* correlation of the own lock's answer that grants; 0: none */
+    lm_frontend_hop_t from;         /* who passed it on to this node */
+    lm_frontend_hop_t granted_at;   /* who granted it, if that was another node */
+    lm_frontend_hop_t in_doubt;     /* a forward that ended without saying whether it granted */
 };
 
 /** A stream of health or reflection. */
@@ -92,6 +108,9 @@ struct lm_frontend_clients {
     lm_frontend_call_t *calls;
     lm_frontend_forward_t *on_their_way; /* all forwards, also those that nobody waits for */
     size_t n_calls, n_forwards;
+    uint64_t n_hops;            /* numbers given to forwards */
+    size_t n_reports;           /* of undelivered grants, on their way */
+    lm_frontend_given_t *given; /* LM_GIVEN_MAX slots: a newer grant takes an older's */
     lm_frontend_stream_t *streams;
     lm_frontend_timers_t timers;
     lm_frontend_timer_t ask_timer, report_timer, stop_timer;
@@ -99,6 +118,7 @@ struct lm_frontend_clients {
     lm_frontend_figures_t figures;
     uint64_t undecodable, oversized, invalid, unknown_peers, wrong_cluster;
     uint64_t forwards, forwards_failed, late_grants, undelivered, retries;
+    uint64_t reports, reports_unknown;
 };
 
 /* ---- frontend_clients.c ------------------------------------------------------------------------
@@ -154,11 +174,30 @@ void lm_frontend_forward_answered(lm_frontend_clients_t *room, lm_frontend_event
 /** Nobody waits for its forwards any more. */
 void lm_frontend_forward_leave(lm_frontend_call_t *call);
 /** Checks who passed a call on to this node. Returns NULL and has finished the call if it is nobody
- *  to listen to; otherwise the request in it, checked. */
+ *  to listen to; otherwise the request in it, checked, and from is who that was. */
 const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *room,
-                                                      lm_frontend_event_t *event);
+                                                      lm_frontend_event_t *event,
+                                                      lm_frontend_hop_t *from);
+/** The configured peer that speaks, and LM_RC_OK; NULL, and why it is not listened to. */
+const lm_bus_peer_config_t *lm_frontend_forward_sender(lm_frontend_clients_t *room,
+                                                       lm_bytes_t cluster_id, lm_bytes_t from,
+                                                       lm_rc_t *why);
 /** Somebody else leads now: calls at the former leader are tried anew. */
 void lm_frontend_forward_leader_changed(lm_frontend_clients_t *room);
+
+/* ---- frontend_undelivered.c: grants that found nobody ---------------------------------------- */
+
+/** Tells the own lock that its grant found nobody. */
+void lm_frontend_undelivered_own(lm_frontend_clients_t *room, uint64_t correlation);
+/** Tells the other node, once and without a promise, that the answer to hop found nobody. */
+void lm_frontend_undelivered_report(lm_frontend_clients_t *room, lm_frontend_hop_t hop);
+/** That has ended, somehow. */
+void lm_frontend_undelivered_reported(lm_frontend_clients_t *room, lm_frontend_handle_t *handle);
+/** The own lock has granted what hop asked for; may be reported for a while. */
+void lm_frontend_undelivered_remember(lm_frontend_clients_t *room, lm_frontend_hop_t hop,
+                                      uint64_t correlation);
+/** Another node reports. */
+void lm_frontend_undelivered_begin(lm_frontend_clients_t *room, const lm_frontend_event_t *event);
 
 /* ---- frontend_status.c
  * ---------------------------------------------------------------------------- */

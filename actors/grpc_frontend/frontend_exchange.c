@@ -68,8 +68,10 @@ static lm_frontend_event_t *answered_event(lm_exchange_t *exchange)
         event = lm_frontend_event_new(LM_FRONTEND_ANSWERED, &exchange->handle, size);
         memcpy(event->payload, GRPC_SLICE_START_PTR(*details), size);
     } else {
-        event = lm_exchange_event_of(LM_FRONTEND_ANSWERED, exchange, exchange->incoming,
-                                     LM_MESSAGE_BYTES_MAX);
+        /* A message whose status never came is no answer, and must not pass for details. */
+        bool whole = exchange->status == GRPC_STATUS_OK;
+        event = lm_exchange_event_of(LM_FRONTEND_ANSWERED, exchange,
+                                     whole ? exchange->incoming : NULL, LM_MESSAGE_BYTES_MAX);
     }
     event->status = (int)exchange->status;
     set_text(event, exchange->status_text);

@@ -2,8 +2,8 @@
  *
  * A call has at most one forward whose answer it waits for. When leadership moves meanwhile, that
  * forward is cancelled and becomes the stale one: should its answer be on the wire already, it
- * still counts as the first (S13). */
-#include <stdio.h>
+ * still counts as the first (S13). What a forward may have granted without anybody to take it is
+ * reported to that node. */
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -17,7 +17,7 @@ static uint64_t way_back_us(uint64_t left_us)
     return left_us / 8 < WAY_BACK_US ? left_us / 8 : WAY_BACK_US;
 }
 
-static lm_bytes_t forward_request(lm_frontend_call_t *call)
+static lm_bytes_t forward_request(lm_frontend_call_t *call, uint64_t forward_id)
 {
     lm_frontend_clients_t *room = call->room;
     uint64_t left_us = call->give_up_us - room->now_us;
@@ -28,8 +28,10 @@ static lm_bytes_t forward_request(lm_frontend_call_t *call)
                                       .forwarded = true,
                                       .remaining_ms = (left_us - way_back_us(left_us)) / 1000};
     body.context = &context;
-    lm_peer_forward_request_t request = {
-        .cluster_id = lm_bytes_of(room->cluster_id), .from = room->config->node, .call = &body};
+    lm_peer_forward_request_t request = {.cluster_id = lm_bytes_of(room->cluster_id),
+                                         .from = room->config->node,
+                                         .call = &body,
+                                         .forward_id = forward_id};
     return lm_wire_encode(&lm_peer_forward_request_type, &request, room->scratch);
 }
 
@@ -46,9 +48,12 @@ void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node)
         lm_frontend_config_target(LM_CHANNEL_FORWARD, peer->host, peer->grpc_port);
     lm_frontend_forward_t *forward = lm_alloc(sizeof *forward);
     forward->call = call;
-    snprintf(forward->node, sizeof forward->node, "%.*s", LM_BYTES_ARG(node));
-    forward->handle = room->driver->ops->call(room->driver, &target, LM_METHOD_FORWARD,
-                                              forward_request(call), call->give_up_us, forward);
+    /* Each start of the room counts from somewhere else. */
+    forward->hop = (lm_frontend_hop_t){.peer = peer, .id = room->seed[0] + ++room->n_hops};
+    forward->acquires = call->method->id == LM_METHOD_ACQUIRE;
+    forward->handle =
+        room->driver->ops->call(room->driver, &target, LM_METHOD_FORWARD,
+                                forward_request(call, forward->hop.id), call->give_up_us, forward);
     if (!forward->handle) {
         free(forward);
         lm_frontend_call_retry(call, LM_RC_NO_LEADER);
@@ -87,14 +92,27 @@ static const lm_peer_lock_answer_t *read_answer(lm_frontend_clients_t *room,
     return code == LM_RC_OK ? ((lm_peer_forward_response_t *)response)->answer : NULL;
 }
 
+/* A refusal that carries our details was made before anything was done (S14). */
+static bool is_refusal(const lm_frontend_event_t *event)
+{
+    return event->status != 0 && event->size > 0;
+}
+
 static void without_answer(lm_frontend_clients_t *room, lm_frontend_call_t *call,
                            const lm_frontend_event_t *event)
 {
     room->forwards_failed++;
-    /* A refusal that carries our details was made before anything was done (S14). */
-    bool refused = event->status != 0 && event->size > 0;
-    if (!refused && call->changes) call->maybe_applied = true;
+    if (!is_refusal(event) && call->changes) call->maybe_applied = true;
     lm_frontend_call_retry(call, LM_RC_NO_LEADER);
+}
+
+/* The answer of a forward that its call has left, or that has none, and may be a grant. A cancelled
+ * forward does not tell: the answer may have crossed the cancellation. */
+static bool may_grant(const lm_frontend_forward_t *forward, const lm_peer_lock_answer_t *answer,
+                      const lm_frontend_event_t *event)
+{
+    if (answer) return lm_frontend_call_grants(answer);
+    return forward->acquires && !is_refusal(event);
 }
 
 void lm_frontend_forward_answered(lm_frontend_clients_t *room, lm_frontend_event_t *event)
@@ -110,9 +128,14 @@ void lm_frontend_forward_answered(lm_frontend_clients_t *room, lm_frontend_event
     room->n_forwards--;
     room->driver->ops->drop(room->driver, event->handle);
     DL_DELETE(room->on_their_way, forward);
+    lm_frontend_hop_t hop = forward->hop;
+    bool grant = may_grant(forward, answer, event);
     free(forward);
+    if (call && grant && answer) call->granted_at = hop;
+    if (call && grant && !answer) call->in_doubt = hop;
     if (!call) {
-        if (answer && lm_frontend_call_grants(answer)) room->late_grants++;
+        if (answer && grant) room->late_grants++;
+        if (grant) lm_frontend_undelivered_report(room, hop);
     } else if (is_stale) {
         if (answer && answer->kind == LM_PEER_ANSWER_KIND_RESULT)
             lm_frontend_call_answer(call, answer, 0);
@@ -128,7 +151,7 @@ void lm_frontend_forward_leader_changed(lm_frontend_clients_t *room)
     lm_bytes_t leader = lm_bytes_of(room->leader);
     for (lm_frontend_call_t *call = room->calls; call; call = call->next) {
         lm_frontend_forward_t *forward = call->forward;
-        if (!forward || lm_bytes_equal(lm_bytes_of(forward->node), leader)) continue;
+        if (!forward || lm_bytes_equal(forward->hop.peer->name, leader)) continue;
         leave(room, &call->stale);
         room->driver->ops->cancel(room->driver, forward->handle);
         call->stale = forward;
@@ -154,19 +177,23 @@ static const struct {
     [LM_PEER_LOCK_CALL_REQUEST_LIST] = {LM_METHOD_LIST, offsetof(lm_peer_lock_call_t, list)},
 };
 
-static lm_rc_t check_sender(lm_frontend_clients_t *room, const lm_peer_forward_request_t *request)
+const lm_bus_peer_config_t *lm_frontend_forward_sender(lm_frontend_clients_t *room,
+                                                       lm_bytes_t cluster_id, lm_bytes_t from,
+                                                       lm_rc_t *why)
 {
-    bool other = request->cluster_id.size && room->cluster_id[0] &&
-                 !lm_bytes_equal(request->cluster_id, lm_bytes_of(room->cluster_id));
+    bool other = cluster_id.size && room->cluster_id[0] &&
+                 !lm_bytes_equal(cluster_id, lm_bytes_of(room->cluster_id));
     if (other) {
         room->wrong_cluster++;
-        return LM_RC_WRONG_CLUSTER;
+        *why = LM_RC_WRONG_CLUSTER;
+        return NULL;
     }
-    bool known = lm_frontend_config_peer(room->config, request->from) &&
-                 !lm_bytes_equal(request->from, room->config->node);
-    if (known) return LM_RC_OK;
+    const lm_bus_peer_config_t *peer = lm_frontend_config_peer(room->config, from);
+    *why = LM_RC_OK;
+    if (peer && !lm_bytes_equal(from, room->config->node)) return peer;
     room->unknown_peers++;
-    return LM_RC_UNKNOWN_PEER;
+    *why = LM_RC_UNKNOWN_PEER;
+    return NULL;
 }
 
 static lm_rc_t check_call(lm_frontend_clients_t *room, const lm_peer_lock_call_t *call,
@@ -183,7 +210,8 @@ static lm_rc_t check_call(lm_frontend_clients_t *room, const lm_peer_lock_call_t
 }
 
 const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *room,
-                                                      lm_frontend_event_t *event)
+                                                      lm_frontend_event_t *event,
+                                                      lm_frontend_hop_t *from)
 {
     void *decoded = NULL;
     lm_frontend_error_t error = {.code = LM_RC_TOO_LARGE};
@@ -195,7 +223,11 @@ const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *roo
         if (error.code != LM_RC_OK) room->undecodable++;
     }
     lm_peer_forward_request_t *request = decoded;
-    if (error.code == LM_RC_OK) error.code = check_sender(room, request);
+    if (error.code == LM_RC_OK) {
+        from->id = request->forward_id;
+        from->peer =
+            lm_frontend_forward_sender(room, request->cluster_id, request->from, &error.code);
+    }
     if (error.code == LM_RC_OK) check_call(room, request->call, &error);
     if (error.code == LM_RC_OK) return request->call;
     lm_frontend_clients_fail(room, event->handle, &error);

@@ -23,6 +23,11 @@ enum {
     LM_UNREAD_BYTES_MAX = 8 * 1024 * 1024,
     /* A client request on its way from node to node, as the register allows it on the bus. */
     LM_FORWARD_BYTES_MAX = 131072,
+    /* Grants to calls of other nodes that may still be reported as undelivered: what a busy leader
+     * gives within some hundreds of milliseconds. */
+    LM_GIVEN_MAX = 8192,
+    /* Reports of undelivered grants on their way to other nodes. */
+    LM_REPORTS_MAX = 1000,
     /* When a client that was refused for load may come again by itself. */
     LM_PUSHBACK_MS = 200,
     /* Field rules of requests. */

@@ -479,7 +479,8 @@ class Survival(ClusterCase):
         paths = ["/lockmgr.v1.LockService/" + name for name in
                  ("Acquire", "Release", "Renew", "Cancel", "Get", "List")]
         paths += ["/lockmgr.v1.AdminService/GetStatus", "/grpc.health.v1.Health/Check",
-                  "/lockmgr.peer.v1.RaftService/Forward"]
+                  "/lockmgr.peer.v1.RaftService/Forward",
+                  "/lockmgr.peer.v1.RaftService/Undelivered"]
         for path in paths:
             call = self.client.channel.unary_unary(path)
             for _ in range(30):

@@ -533,6 +533,196 @@ Test(frontend_clients_room, s13_the_first_answer_counts_also_that_of_the_former_
                  asked->correlation);
 }
 
+/* ---- grants of other nodes that find nobody -------------------------------------------------- */
+
+static uint64_t forward_id_of(fake_handle_t *forward)
+{
+    lm_peer_forward_request_t *request =
+        fake_decode(driver, &lm_peer_forward_request_type, forward->payload);
+    cr_assert_neq(request->forward_id, 0);
+    return request->forward_id;
+}
+
+/* Exactly one report is on its way, to n2 and about that forward. Ends it. */
+static void expect_report(fake_handle_t *forward)
+{
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 1);
+    fake_handle_t *report = fake_outgoing(driver, LM_METHOD_UNDELIVERED);
+    cr_assert_str_eq(report->target.host, "two");
+    cr_assert_eq(report->deadline_us, in_ms(2000));
+    lm_peer_undelivered_request_t *request =
+        fake_decode(driver, &lm_peer_undelivered_request_type, report->payload);
+    cr_assert(lm_bytes_equal(request->cluster_id, b("cluster")));
+    cr_assert(lm_bytes_equal(request->from, b("n1")));
+    cr_assert_eq(request->forward_id, forward_id_of(forward));
+    fake_answer(driver, host, report, UNAVAILABLE, NULL, NULL);
+    cr_assert(report->dropped, "one attempt");
+    lm_test_advance(host, 5000000);
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 0);
+    cr_assert_eq(lm_test_count(host, LM_MSG_ANSWER_UNDELIVERED), 0);
+}
+
+Test(frontend_clients_room, s13_a_late_grant_is_reported_to_the_node_that_gave_it)
+{
+    fake_handle_t *call;
+    fake_handle_t *forward = forwarded(&call, 5000);
+    fake_over(host, call, false);
+    cr_assert(forward->cancelled);
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 0, "not before it has ended");
+    lm_peer_lock_answer_t answer = granted();
+    forward_answers(forward, &answer);
+    expect_report(forward);
+}
+
+Test(frontend_clients_room, s13_a_cancelled_forward_is_reported_its_grant_may_have_crossed)
+{
+    fake_handle_t *call;
+    fake_handle_t *forward = forwarded(&call, 5000);
+    fake_over(host, call, false);
+    fake_answer(driver, host, forward, CANCELLED, NULL, NULL);
+    expect_report(forward);
+}
+
+Test(frontend_clients_room, s13_a_second_grant_of_a_former_leader_is_reported)
+{
+    fake_handle_t *call;
+    fake_handle_t *old = forwarded(&call, 5000);
+    tell_status(LM_API_RAFT_ROLE_FOLLOWER, "n3");
+    lm_test_advance(host, 20000);
+    lm_peer_lock_answer_t back = sent_back("n3", 17, LM_RC_OK);
+    lock_answers(lock_call(), &back);
+    lm_peer_lock_answer_t answer = granted();
+    forward_answers(fake_outgoing(driver, LM_METHOD_FORWARD), &answer);
+    cr_assert_eq(call->status, OK);
+    fake_over(host, call, true);
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 0, "the client has this grant");
+    forward_answers(old, &answer);
+    expect_report(old);
+}
+
+Test(frontend_clients_room, s13_a_forwarded_grant_that_does_not_reach_the_client_is_reported)
+{
+    fake_handle_t *call;
+    fake_handle_t *forward = forwarded(&call, 5000);
+    lm_peer_lock_answer_t answer = granted();
+    forward_answers(forward, &answer);
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 0);
+    fake_over(host, call, false);
+    expect_report(forward);
+}
+
+Test(frontend_clients_room, s13_a_forward_without_an_answer_is_reported_when_its_call_ends)
+{
+    fake_handle_t *call;
+    fake_handle_t *forward = forwarded(&call, 300);
+    fake_answer(driver, host, forward, UNAVAILABLE, NULL, NULL);
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 0, "the call still wants it");
+    lm_test_advance(host, 20000);
+    lm_peer_lock_answer_t answer = refused(LM_RC_OVERLOADED);
+    lock_answers(lock_call(), &answer);
+    cr_assert(call->finished);
+    expect_report(forward);
+}
+
+Test(frontend_clients_room, s13_only_what_may_be_a_grant_is_reported)
+{
+    fake_handle_t *call;
+    fake_handle_t *forward = forwarded(&call, 5000);
+    fake_over(host, call, false);
+    lm_peer_lock_answer_t answer = sent_back("", 0, LM_RC_OK);
+    forward_answers(forward, &answer);
+    forward = forwarded(&call, 5000);
+    fake_over(host, call, false);
+    lm_api_get_request_t details = {.name = b("details")};
+    fake_answer(driver, host, forward, UNAVAILABLE, &lm_api_get_request_type, &details);
+    lm_api_get_request_t get = {.name = b("a")};
+    call = fake_call(driver, host, LM_METHOD_GET, &get, in_ms(300));
+    answer = sent_back("n2", 1, LM_RC_OK);
+    lock_answers(lock_call(), &answer);
+    fake_over(host, call, false);
+    fake_answer(driver, host, fake_outgoing(driver, LM_METHOD_FORWARD), CANCELLED, NULL, NULL);
+    cr_assert_eq(fake_count(driver, LM_METHOD_UNDELIVERED), 0);
+}
+
+/* An Acquire of n3's client, granted here; returns the correlation at the own lock. */
+static uint64_t grant_for_n3(uint64_t forward_id)
+{
+    lm_api_acquire_request_t acquire_request = good_acquire();
+    lm_peer_call_context_t context = {.forwarded = true, .remaining_ms = 400};
+    lm_peer_lock_call_t body = {.context = &context,
+                                .request_case = LM_PEER_LOCK_CALL_REQUEST_ACQUIRE,
+                                .acquire = &acquire_request};
+    lm_peer_forward_request_t request = {
+        .cluster_id = b("cluster"), .from = b("n3"), .call = &body, .forward_id = forward_id};
+    fake_handle_t *call = fake_call(driver, host, LM_METHOD_FORWARD, &request, in_ms(450));
+    const lm_test_sent_t *asked = lock_call();
+    uint64_t correlation = asked->correlation;
+    lm_peer_lock_answer_t answer = granted();
+    lock_answers(asked, &answer);
+    fake_over(host, call, true);
+    cr_assert(call->dropped);
+    return correlation;
+}
+
+static fake_handle_t *report_from(const char *from, const char *cluster, uint64_t forward_id)
+{
+    lm_peer_undelivered_request_t request = {
+        .cluster_id = b(cluster), .from = b(from), .forward_id = forward_id};
+    fake_handle_t *call = fake_call(driver, host, LM_METHOD_UNDELIVERED, &request, in_ms(2000));
+    cr_assert(call->finished);
+    fake_over(host, call, true);
+    cr_assert(call->dropped);
+    return call;
+}
+
+Test(frontend_clients_room, s13_a_reported_grant_is_told_to_the_lock_that_gave_it)
+{
+    uint64_t first = grant_for_n3(7), second = grant_for_n3(8);
+    cr_assert_neq(first, second);
+    cr_assert_eq(report_from("n3", "cluster", 7)->status, OK);
+    const lm_test_sent_t *told = lm_test_take(host, LM_MSG_ANSWER_UNDELIVERED);
+    cr_assert(told);
+    cr_assert_eq(((const lm_bus_answer_undelivered_t *)told->body)->correlation, first);
+    report_from("n3", "cluster", 7);
+    cr_assert_eq(lm_test_count(host, LM_MSG_ANSWER_UNDELIVERED), 0, "it was told");
+}
+
+/* Of a metric of the newest report of this room. */
+static double figure(const char *name)
+{
+    while (lm_test_take(host, LM_MSG_STATUS_REPORT)) continue;
+    lm_test_advance(host, 1000000);
+    const lm_bus_status_report_t *report = lm_test_take(host, LM_MSG_STATUS_REPORT)->body;
+    for (size_t i = 0; i < report->n_metrics; i++)
+        if (lm_bytes_equal(report->metrics[i].name, b(name))) return report->metrics[i].value;
+    return -1;
+}
+
+Test(frontend_clients_room, s13_reports_of_unknown_grants_are_counted_and_change_nothing)
+{
+    grant_for_n3(7);
+    grant_for_n3(7 + LM_GIVEN_MAX);
+    cr_assert_eq(report_from("n3", "cluster", 7)->status, OK, "a newer one has its slot");
+    cr_assert_eq(report_from("n2", "cluster", 7 + LM_GIVEN_MAX)->status, OK, "not given to it");
+    report_from("n3", "cluster", 0);
+    cr_assert_eq(lm_test_count(host, LM_MSG_ANSWER_UNDELIVERED), 0);
+    cr_assert_eq(figure("lockmgr_frontend_reports_unknown_total"), 3);
+}
+
+Test(frontend_clients_room, s13_reports_of_strangers_and_other_clusters_are_refused)
+{
+    grant_for_n3(7);
+    cr_assert_str_eq(fake_reason(driver, report_from("n9", "cluster", 7)), "UNKNOWN_PEER");
+    cr_assert_str_eq(fake_reason(driver, report_from("n1", "cluster", 7)), "UNKNOWN_PEER");
+    cr_assert_str_eq(fake_reason(driver, report_from("n3", "other", 7)), "WRONG_CLUSTER");
+    fake_handle_t *call = fake_incoming(driver, LM_METHOD_UNDELIVERED);
+    lm_frontend_event_t *event = lm_frontend_event_new(LM_FRONTEND_CALLED, &call->handle, 2);
+    memcpy(event->payload, "\xff\xff", 2);
+    lm_test_inlet(host, event);
+    cr_assert_str_eq(fake_reason(driver, call), "MALFORMED");
+    cr_assert_eq(lm_test_count(host, LM_MSG_ANSWER_UNDELIVERED), 0);
+}
+
 Test(frontend_clients_room, without_an_open_connection_nothing_was_sent)
 {
     driver->connected = false;
