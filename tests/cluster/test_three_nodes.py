@@ -9,8 +9,8 @@ import time
 import grpc
 
 import stubs
-from calls import (CANCELLED, ENDED, FOLLOWER, GRANTED, SHARED, Refusal, channel, refusal_of, request,
-                   wait_for_answer, wait_for_refusal)
+from calls import (CANCELLED, ENDED, FOLLOWER, GRANTED, SHARED, Refusal, channel, refusal_of,
+                   request, wait_for_answer, wait_for_refusal)
 from cluster_case import ClusterCase, main
 from region import Region, wait_for
 
