@@ -119,16 +119,14 @@ struct lm_driver {
     _Atomic uint64_t overloaded, unknown_method;
 };
 
-/* ---- frontend_driver.c
- * --------------------------------------------------------------------------- */
+/* ---- frontend_driver.c ----------------------------------------------------------------------- */
 
 /** Puts an event into the inlet of a room; takes the event over. */
 void lm_driver_tell(lm_driver_t *driver, lm_participant_t room, lm_frontend_event_t *event);
 /** The same event, without a handle, for both rooms. */
 void lm_driver_tell_both(lm_driver_t *driver, lm_frontend_event_kind_t kind, const char *text);
 
-/* ---- frontend_exchange.c
- * ------------------------------------------------------------------------- */
+/* ---- frontend_exchange.c --------------------------------------------------------------------- */
 
 /** A new exchange on a gRPC call that it takes over, entered in the driver's list. */
 lm_exchange_t *lm_exchange_new(lm_driver_t *driver, const lm_frontend_method_t *method,
@@ -155,8 +153,7 @@ void lm_exchange_drop(lm_frontend_driver_t *, lm_frontend_handle_t *);
 lm_frontend_event_t *lm_exchange_event_of(lm_frontend_event_kind_t kind, lm_exchange_t *exchange,
                                           grpc_byte_buffer *buffer, size_t bytes_max);
 
-/* ---- frontend_server.c
- * --------------------------------------------------------------------------- */
+/* ---- frontend_server.c ----------------------------------------------------------------------- */
 
 /** Opens both ports and begins to take calls. Returns NULL, or why not (in text). */
 const char *lm_server_open_all(lm_driver_t *driver, char *text, size_t size);
@@ -165,8 +162,7 @@ void lm_server_shut_all(lm_driver_t *driver);
 /** Cancels every call. Only after lm_server_shut_all. */
 void lm_server_cancel_all(lm_driver_t *driver);
 
-/* ---- frontend_channel.c
- * -------------------------------------------------------------------------- */
+/* ---- frontend_channel.c ---------------------------------------------------------------------- */
 
 /** A channel for one more call to target; *connected says whether it is open now. NULL: none of the
  *  pool is open. The exchange gives it back with lm_channel_release. */

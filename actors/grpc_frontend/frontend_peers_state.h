@@ -99,8 +99,7 @@ void lm_frontend_peers_finish(lm_frontend_peers_t *room, lm_frontend_handle_t *h
                               lm_bytes_t message);
 lm_frontend_peer_t *lm_frontend_peers_find(lm_frontend_peers_t *room, lm_bytes_t name);
 
-/* ---- frontend_link.c: the links to the peers
- * ------------------------------------------------------ */
+/* ---- frontend_link.c: the links to the peers ------------------------------------------------- */
 
 void lm_frontend_link_on_send(void *room, const lm_message_t *message, lm_outbox_t *out);
 void lm_frontend_link_received(lm_frontend_peers_t *room, lm_frontend_event_t *event);
@@ -114,8 +113,7 @@ lm_peer_link_hello_t lm_frontend_link_self(const lm_frontend_peers_t *room, lm_b
 /** Checks the hello of a node; LM_RC_OK, or why it is not to be spoken with. Counts refusals. */
 lm_rc_t lm_frontend_link_check(lm_frontend_peers_t *room, const lm_peer_link_hello_t *hello);
 
-/* ---- frontend_incoming.c: the links from the peers
- * ------------------------------------------------- */
+/* ---- frontend_incoming.c: the links from the peers ------------------------------------------- */
 
 void lm_frontend_incoming_opened(lm_frontend_peers_t *room, lm_frontend_handle_t *handle);
 void lm_frontend_incoming_received(lm_frontend_peers_t *room, lm_frontend_event_t *event);
@@ -127,8 +125,7 @@ void lm_frontend_incoming_tick(lm_frontend_peers_t *room);
 void lm_frontend_incoming_recheck(lm_frontend_peers_t *room);
 void lm_frontend_incoming_end_all(lm_frontend_peers_t *room, lm_rc_t why);
 
-/* ---- frontend_region.c: hellos between regions
- * -------------------------------------------------------- */
+/* ---- frontend_region.c: hellos between regions ----------------------------------------------- */
 
 void lm_frontend_region_on_out(void *room, const lm_message_t *message, lm_outbox_t *out);
 void lm_frontend_region_answered(lm_frontend_peers_t *room, lm_frontend_event_t *event);
@@ -138,8 +135,7 @@ void lm_frontend_region_on_answer(void *room, const lm_message_t *message, lm_ou
 void lm_frontend_region_failed(lm_frontend_peers_t *room, uint64_t correlation, lm_rc_t why);
 void lm_frontend_region_over(lm_frontend_peers_t *room, lm_frontend_handle_t *handle);
 
-/* ---- frontend_watchdog.c
- * ----------------------------------------------------------------------------- */
+/* ---- frontend_watchdog.c --------------------------------------------------------------------- */
 
 /** Calls the own listener when it is time; late_us is how late this tick is. */
 void lm_frontend_watchdog_tick(lm_frontend_peers_t *room, uint64_t late_us);
