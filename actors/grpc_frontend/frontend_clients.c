@@ -32,8 +32,7 @@ static lm_frontend_clients_t *enter(void *self, uint64_t now_us, lm_outbox_t *ou
     return room;
 }
 
-/* ---- what the files of the room share ---------------------------------------------------------
- */
+/* ---- what the files of the room share -------------------------------------------------------- */
 
 void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
                                 lm_bytes_t message)
@@ -105,8 +104,7 @@ static void on_call_failed(void *self, lm_message_number_t number, uint64_t corr
         lm_frontend_call_failed(room, attempt, why);
 }
 
-/* ---- the driver's events ----------------------------------------------------------------------
- */
+/* ---- the driver's events --------------------------------------------------------------------- */
 
 static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {

@@ -121,8 +121,7 @@ struct lm_frontend_clients {
     uint64_t reports, reports_unknown;
 };
 
-/* ---- frontend_clients.c ------------------------------------------------------------------------
- */
+/* ---- frontend_clients.c ---------------------------------------------------------------------- */
 
 /** Counts and sends the end of a call or stream. */
 void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
@@ -134,8 +133,7 @@ lm_frontend_attempt_t *lm_frontend_clients_ask(lm_frontend_clients_t *room,
                                                lm_message_number_t number, const void *body,
                                                uint64_t deadline_us, lm_frontend_call_t *call);
 
-/* ---- frontend_call.c: calls that lock decides --------------------------------------------------
- */
+/* ---- frontend_call.c: calls that lock decides ------------------------------------------------ */
 
 /** A request for lock came in: from a client, or by Forward. Takes over the event. */
 void lm_frontend_call_begin(lm_frontend_clients_t *room, lm_frontend_event_t *event);
@@ -164,8 +162,7 @@ const lm_peer_lock_call_t *lm_frontend_call_request(lm_frontend_call_t *call);
 /** Frees a call without anything else; when the room ends. */
 void lm_frontend_call_free(lm_frontend_call_t *call);
 
-/* ---- frontend_forward.c -------------------------------------------------------------------------
- */
+/* ---- frontend_forward.c ---------------------------------------------------------------------- */
 
 /** Passes a call on to the node of that name; plans a retry if that cannot be done now. */
 void lm_frontend_forward_to(lm_frontend_call_t *call, lm_bytes_t node);

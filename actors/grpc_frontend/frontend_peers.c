@@ -107,8 +107,7 @@ static void on_call_failed(void *self, lm_message_number_t number, uint64_t corr
     if (number == LM_MSG_REGION_HELLO_IN) lm_frontend_region_failed(room, correlation, why);
 }
 
-/* ---- the driver's events ----------------------------------------------------------------------
- */
+/* ---- the driver's events --------------------------------------------------------------------- */
 
 static void on_listening(lm_frontend_peers_t *room, lm_frontend_event_t *event)
 {

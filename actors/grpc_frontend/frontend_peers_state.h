@@ -90,8 +90,7 @@ struct lm_frontend_peers {
     uint64_t undecodable, oversized, unknown_peers, wrong_cluster, wrong_region, replaced;
 };
 
-/* ---- frontend_peers.c ---------------------------------------------------------------------------
- */
+/* ---- frontend_peers.c ------------------------------------------------------------------------ */
 
 void lm_frontend_peers_fail(lm_frontend_peers_t *room, lm_frontend_handle_t *handle,
                             const lm_frontend_error_t *error);

@@ -9,8 +9,7 @@
 /** Answers a serialized ServerReflectionRequest. False if it cannot be decoded. */
 bool lm_frontend_reflection_answer(lm_bytes_t request, lm_arena_t *arena, lm_bytes_t *answer);
 
-/* ---- the tables: for frontend_reflection.c and the generated file -------------------------------
- */
+/* ---- the tables: for frontend_reflection.c and the generated file ---------------------------- */
 
 typedef struct {
     const char *name;

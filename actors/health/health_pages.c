@@ -31,8 +31,7 @@ static health_answer_t not_found(const char *path)
         404, json_pack("{s:i,s:s,s:s}", "status", 404, "error", "Not Found", "path", path));
 }
 
-/* ---- components --------------------------------------------------------------------------------
- */
+/* ---- components ------------------------------------------------------------------------------ */
 
 /** A component's JSON; its status goes to *status. */
 typedef json_t *component_fn(const health_t *health, health_status_t *status);

@@ -154,8 +154,7 @@ void health_room_on_tick(health_t *h, void (*tick)(void *), void *arg)
     h->tick_arg = arg;
 }
 
-/* ---- what follows -------------------------------------------------------------------------------
- */
+/* ---- what follows ---------------------------------------------------------------------------- */
 
 const lm_bus_node_config_t *health_config(const health_t *h) { return h->config.message; }
 

@@ -95,8 +95,7 @@ static void set_reachable(gateway_t *g, region_t *r, bool reachable, const char 
     snprintf(r->problem, sizeof r->problem, "%s", problem);
 }
 
-/* ---- what it tells -----------------------------------------------------------------------------
- */
+/* ---- what it tells --------------------------------------------------------------------------- */
 
 static void tell_lock(const gateway_t *g, lm_outbox_t *out)
 {

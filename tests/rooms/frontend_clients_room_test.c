@@ -257,8 +257,7 @@ Test(frontend_clients_room, errors_of_lock_carry_status_reason_and_field)
     cr_assert(!fake_has_retry_info(driver, call));
 }
 
-/* ---- what is refused --------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void expect_field(lm_frontend_method_id_t method, const void *request, const char *field)
 {
@@ -381,8 +380,7 @@ Test(frontend_clients_room, overload_of_lock_is_told_with_a_time_to_come_again)
     cr_assert(call->pushback_ms > 0);
 }
 
-/* ---- passing on -------------------------------------------------------------------------------
- */
+/* ---- passing on ------------------------------------------------------------------------------ */
 
 Test(frontend_clients_room, s13_a_call_is_passed_on_to_the_leader_with_less_time)
 {
@@ -738,8 +736,7 @@ Test(frontend_clients_room, without_an_open_connection_nothing_was_sent)
     cr_assert_str_eq(fake_reason(driver, call), "NO_LEADER");
 }
 
-/* ---- nobody leads -----------------------------------------------------------------------------
- */
+/* ---- nobody leads ---------------------------------------------------------------------------- */
 
 static void without_leader(fake_handle_t *call, uint64_t deadline_us)
 {
@@ -852,8 +849,7 @@ Test(frontend_clients_room, a_call_whose_time_runs_out_before_it_is_passed_on_is
     cr_assert_eq(call->status, UNAVAILABLE);
 }
 
-/* ---- callers that go --------------------------------------------------------------------------
- */
+/* ---- callers that go ------------------------------------------------------------------------- */
 
 Test(frontend_clients_room, s10_a_client_that_goes_leaves_the_own_lock)
 {
@@ -914,8 +910,7 @@ Test(frontend_clients_room, calls_in_flight_are_asked_again_when_lock_is_replace
     cr_assert_eq(call->status, OK);
 }
 
-/* ---- GetStatus, health, reflection -------------------------------------------------------------
- */
+/* ---- GetStatus, health, reflection ----------------------------------------------------------- */
 
 Test(frontend_clients_room, status_is_what_lock_says)
 {
@@ -1013,8 +1008,7 @@ Test(frontend_clients_room, watchers_hear_the_state_and_every_change)
     cr_assert(watch->dropped);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 Test(frontend_clients_room, stop_answers_every_call_and_then_ends)
 {

@@ -90,8 +90,7 @@ static const lm_bus_peer_receive_t *received(void)
     return sent ? sent->body : NULL;
 }
 
-/* ---- links from peers -------------------------------------------------------------------------
- */
+/* ---- links from peers ------------------------------------------------------------------------ */
 
 Test(frontend_peers_room, hello_is_answered_and_frames_are_handed_on_in_order)
 {
@@ -222,8 +221,7 @@ Test(frontend_peers_room, frames_at_the_limit_pass_and_beyond_it_end_the_link)
     cr_assert_null(received());
 }
 
-/* ---- links to peers ---------------------------------------------------------------------------
- */
+/* ---- links to peers -------------------------------------------------------------------------- */
 
 static fake_handle_t *own_link(void)
 {
@@ -339,8 +337,7 @@ Test(frontend_peers_room, s20_what_a_peer_does_not_take_is_bounded_and_the_link_
     cr_assert_eq(stream->n_sent, 1);
 }
 
-/* ---- regions ----------------------------------------------------------------------------------
- */
+/* ---- regions --------------------------------------------------------------------------------- */
 
 static lm_bus_region_self_t self_of(const char *region)
 {
@@ -436,8 +433,7 @@ Test(frontend_peers_room, a_hello_without_a_gateway_or_a_sender_gets_its_refusal
     cr_assert(call->dropped && !call->finished);
 }
 
-/* ---- the own listener --------------------------------------------------------------------------
- */
+/* ---- the own listener ------------------------------------------------------------------------ */
 
 static fake_handle_t *check(void)
 {
