@@ -43,7 +43,7 @@ static void collect(const health_t *health, const char *included, collection_t *
             if (is_included(included, report->metrics[i].name))
                 all->items[all->n++] = &report->metrics[i];
     }
-    qsort(all->items, all->n, sizeof *all->items, by_name);
+    qsort(all->items, all->n, sizeof(const lm_bus_metric_t *), by_name);
 }
 
 /** Label values and help texts: backslash, quote and newline are escaped. */

@@ -177,7 +177,7 @@ static json_t *find_component(const health_t *health, const char *path, health_s
     const char *slash = strchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : strlen(path);
     for (size_t i = 0; i < N_COMPONENTS; i++) {
-        if (strlen(components[i].name) != length || strncmp(components[i].name, path, length))
+        if (strlen(components[i].name) != length || strncmp(components[i].name, path, length) != 0)
             continue;
         json_t *json = components[i].make(health, status);
         if (!slash) return json;

@@ -182,7 +182,7 @@ static void print_rows(const json_t *list, const ctl_column_t *columns)
 {
     size_t n = 0, i;
     while (columns[n].title) n++;
-    size_t *widths = calloc(n, sizeof *widths);
+    size_t *widths = lm_alloc(n * sizeof *widths);
     json_t *row;
     for (size_t c = 0; c < n; c++) widths[c] = strlen(columns[c].title);
     json_array_foreach(list, i, row) for (size_t c = 0; c < n; c++)
