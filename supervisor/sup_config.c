@@ -296,7 +296,8 @@ static void read_variable(reader_t *reader, const lm_sup_row_t *row, const char 
                             row->path, value);
         return;
     }
-    lm_sup_rows_set_number(row, reader->config, atoll(value), row->path, name, reader->problems);
+    long long number = strtoll(value, NULL, 10);
+    lm_sup_rows_set_number(row, reader->config, number, row->path, name, reader->problems);
 }
 
 /** Names variables that look as if they were meant for us. Those that Kubernetes makes for a

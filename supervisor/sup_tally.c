@@ -2,16 +2,21 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base_bytes.h"
 
 static void read_line(lm_sup_tally_t *tally, const char *line)
 {
-    char name[32];
-    uint64_t value;
-    if (sscanf(line, "%31[a-z_]=%" SCNu64, name, &value) != 2) return;
-    if (strcmp(name, "boot_id") == 0 && value < INT64_MAX) tally->boot_id = value;
+    const char *equals = strchr(line, '=');
+    if (!equals || equals[1] < '0' || equals[1] > '9') return;
+    lm_bytes_t name = lm_bytes(line, (size_t)(equals - line));
+    uint64_t value = strtoull(equals + 1, NULL, 10);
+    if (lm_bytes_equal(name, lm_bytes_of("boot_id")) && value < INT64_MAX) tally->boot_id = value;
     for (size_t i = 0; i < LM_SUP_CHILDREN; i++) {
-        if (strcmp(name, lm_sup_children[i].name) == 0 && value < UINT32_MAX / 2)
+        lm_bytes_t child = lm_bytes_of(lm_sup_children[i].name);
+        if (lm_bytes_equal(name, child) && value < UINT32_MAX / 2)
             tally->counters[i] = (uint32_t)value;
     }
 }

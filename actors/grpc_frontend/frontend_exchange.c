@@ -250,12 +250,13 @@ static void start_finish(lm_exchange_t *exchange)
             (grpc_metadata){.key = grpc_slice_from_static_string("grpc-status-details-bin"),
                             .value = exchange->finish_details};
     }
-    char pushback[16];
+    char digits[16];
+    grpc_slice pushback = grpc_empty_slice();
     if (exchange->finish_pushback_ms) {
-        snprintf(pushback, sizeof pushback, "%u", exchange->finish_pushback_ms);
-        trailing[n_trailing++] =
-            (grpc_metadata){.key = grpc_slice_from_static_string("grpc-retry-pushback-ms"),
-                            .value = grpc_slice_from_copied_string(pushback)};
+        snprintf(digits, sizeof digits, "%u", exchange->finish_pushback_ms);
+        pushback = grpc_slice_from_copied_string(digits);
+        trailing[n_trailing++] = (grpc_metadata){
+            .key = grpc_slice_from_static_string("grpc-retry-pushback-ms"), .value = pushback};
     }
     grpc_slice text =
         grpc_slice_from_copied_string(exchange->finish_text ? exchange->finish_text : "");
@@ -269,7 +270,7 @@ static void start_finish(lm_exchange_t *exchange)
     exchange->pending++;
     start_batch(exchange, ops, n_ops, &exchange->finish_tag);
     grpc_slice_unref(text);
-    if (exchange->finish_pushback_ms) grpc_slice_unref(trailing[n_trailing - 1].value);
+    grpc_slice_unref(pushback);
 }
 
 /* With the lock held: writes the next message, or the status if none is left. */

@@ -54,7 +54,7 @@ static uint64_t deadline_us(gpr_timespec deadline)
     gpr_timespec mine = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
     if (gpr_time_cmp(mine, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0) return 0;
     gpr_timespec left = gpr_time_sub(mine, gpr_now(GPR_CLOCK_MONOTONIC));
-    int64_t left_us = left.tv_sec >= 86400 * 365
+    int64_t left_us = left.tv_sec >= INT64_C(86400) * 365
                           ? INT64_C(86400) * 365 * 1000000
                           : (int64_t)left.tv_sec * 1000000 + left.tv_nsec / 1000;
     uint64_t now_us = lm_clock_us();

@@ -45,7 +45,7 @@ void lm_frontend_timers_set(lm_frontend_timers_t *timers, lm_frontend_timer_t *t
     if (timer->place == 0) {
         if (timers->n == timers->n_max) {
             timers->n_max = timers->n_max ? 2 * timers->n_max : 64;
-            timers->heap = lm_realloc(timers->heap, timers->n_max * sizeof *timers->heap);
+            timers->heap = lm_realloc(timers->heap, timers->n_max * sizeof(lm_frontend_timer_t *));
         }
         put(timers, ++timers->n, timer);
     }
