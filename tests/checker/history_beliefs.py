@@ -88,12 +88,27 @@ def _missing_holders(book, leases):
     return found
 
 
+def _of_another_part(hold, op, lease):
+    """True when "ended" may be about an earlier part in a group of readers.
+
+    Who leaves the group and comes again before it is empty gets the group's token a second time: an
+    answer about the request or the hold_id of the first part says nothing about the second.
+    """
+    if hold.mode == "exclusive":
+        return False
+    if op.op == "acquire":
+        own = {grant.hold_id for grant in hold.grants if grant.request_id == op.request_id}
+        return lease.op.request_id != op.request_id and lease.op.hold_id not in own - {None}
+    return None not in (op.hold_id, lease.op.hold_id) and op.hold_id != lease.op.hold_id
+
+
 def _wrongly_ended(book, hold, leases):
     """Answers "ended" about a hold that was certain for the whole of that call."""
     found = []
     for op in hold.endings:
         for lease in leases:
-            if lease.start <= op.inv and op.ret < lease.end:
+            whole = lease.start <= op.inv and op.ret < lease.end
+            if whole and not _of_another_part(hold, op, lease):
                 message = ("%s is told that token %d has ended, but it was promised until %d"
                            % (hold.owner, hold.token, lease.end))
                 found.append(Violation("lost_grant", "ended_too_early", book.name, message,

@@ -70,6 +70,13 @@ class Legal(unittest.TestCase):
         self.clean(granted("a", 0, 10, 5), released("a", 20, None, 5, "info", request_id="r"),
                    granted("b", 40, 50, 6), released("a", 60, 70, 5, request_id="r"))
 
+    def test_reader_that_came_again_repeats_the_request_of_its_former_part(self):
+        old = {"request_id": "1", "hold_id": "5-0", **SHARED}
+        new = {"request_id": "2", "hold_id": "7-0", **SHARED}
+        self.clean(granted("b", 0, 5, 5, **SHARED), granted("a", 10, 20, 5, **old),
+                   released("a", 30, 40, 5, hold_id="5-0"), granted("a", 50, 60, 5, **new),
+                   denied("a", 70, 80, "ended", token=5, request_id="1", **SHARED))
+
     def test_s3_shared_group_has_one_token(self):
         self.clean(granted("a", 0, 10, 5, **SHARED), granted("b", 20, 30, 5, **SHARED),
                    released("a", 40, 50, 5), granted("a", 60, 70, 5, **SHARED),
@@ -257,6 +264,11 @@ class Planted(unittest.TestCase):
     def test_one_of_two_readers_is_lost(self):
         self.finds("lost_grant", "missing_at_get", granted("a", 0, 10, 5, **SHARED),
                    granted("b", 20, 30, 5, **SHARED), listing(40, 50, ("b", 5, "shared")))
+
+    def test_reader_hears_too_early_that_its_request_is_over(self):
+        part = {"request_id": "1", "hold_id": "5-0", **SHARED}
+        self.finds("lost_grant", "ended_too_early", granted("a", 0, 10, 5, **part),
+                   denied("a", 20, 30, "ended", token=5, request_id="1", **SHARED))
 
     def test_renewal_hears_too_early_that_it_is_over(self):
         row = renewed("a", 100, 110, 5, result="ended", lease_remaining_ms=None)
