@@ -2,6 +2,8 @@
 #ifndef LM_FRONTEND_LIMITS_H
 #define LM_FRONTEND_LIMITS_H
 
+#include "base_limits.h"
+
 enum {
     /* A frame between raft actors; with its name and number it still fits PEER_RECEIVE. */
     LM_FRAME_BYTES_MAX = 4 * 1024 * 1024 - 1024,
@@ -30,10 +32,7 @@ enum {
     LM_REPORTS_MAX = 1000,
     /* When a client that was refused for load may come again by itself. */
     LM_PUSHBACK_MS = 200,
-    /* Field rules of requests. */
-    LM_NAME_BYTES_MAX = 512,
-    LM_OWNER_BYTES_MAX = 256,
-    LM_REQUEST_ID_BYTES_MAX = 128,
+    /* Field rules of requests; those of names and owners are everybody's (base_limits.h). */
     LM_HOLD_ID_BYTES_MAX = 64,
     LM_PAGE_TOKEN_BYTES_MAX = 1024,
     LM_PAGE_SIZE_MAX = 1000,
