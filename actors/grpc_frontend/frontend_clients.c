@@ -122,7 +122,7 @@ static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
     }
 }
 
-static void on_over(lm_frontend_clients_t *room, const lm_frontend_event_t *event)
+static void on_over(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
     lm_frontend_handle_t *handle = event->handle;
     if (handle->method->stream)
@@ -147,11 +147,6 @@ static void on_received(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 static void on_half_closed(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
     lm_frontend_stream_half_closed(room, event->handle);
-}
-
-static void on_over_event(lm_frontend_clients_t *room, lm_frontend_event_t *event)
-{
-    on_over(room, event);
 }
 
 static void on_listening(lm_frontend_clients_t *room, lm_frontend_event_t *event)
@@ -197,7 +192,7 @@ static const struct {
     [LM_FRONTEND_OPENED] = {on_opened, false},
     [LM_FRONTEND_RECEIVED] = {on_received, false},
     [LM_FRONTEND_HALF_CLOSED] = {on_half_closed, false},
-    [LM_FRONTEND_OVER] = {on_over_event, false},
+    [LM_FRONTEND_OVER] = {on_over, false},
     [LM_FRONTEND_ANSWERED] = {on_answered, false},
     [LM_FRONTEND_CLOSED] = {on_closed, false},
     [LM_FRONTEND_OTHER_ENDED] = {on_other_ended, false},

@@ -161,7 +161,7 @@ class LoadClient(threading.Thread):
         time.sleep(self.rng.uniform(0.005, 0.05))
 
     def call(self, row, send):
-        """One attempt, recorded. send(stub) returns (answer, fields). Returns (outcome, answer)."""
+        """One attempt, recorded. send(locks) gives (answer, fields). Returns (outcome, answer)."""
         recorder = self.load.recorder
         mark = recorder.begin(proc=self.number, **row)
         try:
@@ -192,8 +192,8 @@ class LoadClient(threading.Thread):
         timeout = 2 + (wait_ms / 1000 if wait_ms > 0 else 0)
         begin = now()
 
-        def send(stub):
-            answer = stub.Acquire(calls.request(**wish), timeout=timeout)
+        def send(locks):
+            answer = locks.Acquire(calls.request(**wish), timeout=timeout)
             fields = {"result": RESULTS[answer.result]}
             if answer.token:
                 fields["token"] = answer.token
@@ -230,8 +230,8 @@ class LoadClient(threading.Thread):
         row = {"op": "cancel", "name": wish["name"], "owner": wish["owner"],
                "request_id": wish["request_id"]}
 
-        def send(stub):
-            answer = stub.Cancel(stubs.lock_pb2.CancelRequest(
+        def send(locks):
+            answer = locks.Cancel(stubs.lock_pb2.CancelRequest(
                 owner=wish["owner"], request_id=wish["request_id"]), timeout=2)
             fields = {"result": CANCEL_RESULTS[answer.result]}
             if answer.result == 2:
@@ -251,8 +251,8 @@ class LoadClient(threading.Thread):
         row = {"op": "release", "name": wish["name"], "owner": wish["owner"],
                "request_id": self.next_id(), "token": hold["token"], "hold_id": hold["hold_id"]}
 
-        def send(stub):
-            answer = stub.Release(stubs.lock_pb2.ReleaseRequest(
+        def send(locks):
+            answer = locks.Release(stubs.lock_pb2.ReleaseRequest(
                 name=wish["name"], owner=wish["owner"], hold_id=hold["hold_id"],
                 request_id=row["request_id"]), timeout=2)
             if answer.token != hold["token"]:
@@ -273,8 +273,8 @@ class LoadClient(threading.Thread):
         row = {"op": "renew", "name": wish["name"], "owner": wish["owner"],
                "token": hold["token"], "hold_id": hold["hold_id"]}
 
-        def send(stub):
-            answer = stub.Renew(stubs.lock_pb2.RenewRequest(
+        def send(locks):
+            answer = locks.Renew(stubs.lock_pb2.RenewRequest(
                 name=wish["name"], owner=wish["owner"], hold_id=hold["hold_id"]), timeout=2)
             if answer.token != hold["token"]:
                 self.load.surprises.append("%s renewed token %d" % (row, answer.token))
@@ -282,12 +282,12 @@ class LoadClient(threading.Thread):
         self.call(row, send)
 
     def get(self, name):
-        self.call({"op": "get", "name": name}, lambda stub: look(stub, name))
+        self.call({"op": "get", "name": name}, lambda locks: look(locks, name))
 
 
-def look(stub, name, timeout=2):
+def look(locks, name, timeout=2):
     """A Get and its fields for the history."""
-    answer = stub.Get(stubs.lock_pb2.GetRequest(name=name), timeout=timeout)
+    answer = locks.Get(stubs.lock_pb2.GetRequest(name=name), timeout=timeout)
     rows = [{"owner": one.owner, "token": one.token, "mode": MODES[one.mode]}
             for one in answer.lock.holders]
     return answer, {"result": "held" if rows else "free", "holders": rows}
