@@ -16,7 +16,16 @@ target_compile_options(lm_flags INTERFACE
     -Wwrite-strings -Wundef -Wformat=2 -Wvla -Werror
     -fno-strict-aliasing -fstack-protector-strong -fstack-clash-protection -fcf-protection)
 target_link_options(lm_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
-if(LM_SANITIZE)
+if(LM_FUZZ)
+    # Coverage of the product guides the fuzzers; what links it without libFuzzer still works.
+    add_compile_options(-fsanitize=fuzzer-no-link)
+    add_link_options(-fsanitize=fuzzer-no-link)
+endif()
+if(LM_SANITIZE STREQUAL "thread")
+    add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -g)
+    add_link_options(-fsanitize=thread)
+    add_compile_definitions(LM_CHECK_ABORTS=1)
+elseif(LM_SANITIZE)
     add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all
                         -fno-omit-frame-pointer -g)
     add_link_options(-fsanitize=address,undefined)
@@ -34,12 +43,14 @@ function(lm_library name)
     target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE lm_flags ${ARG_PRIVATE_LINK})
 endfunction()
 
-# lm_program(NAME SOURCES files LINK targets)
+# lm_program(NAME SOURCES files LINK targets [PART server|tools]): without a part it is not installed.
 function(lm_program name)
-    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    cmake_parse_arguments(ARG "" "PART" "SOURCES;LINK" ${ARGN})
     add_executable(${name} ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE lm_flags ${ARG_LINK})
-    install(TARGETS ${name} RUNTIME)
+    if(ARG_PART)
+        lm_install(${name} ${ARG_PART})
+    endif()
 endfunction()
 
 # lm_unit_test(NAME SOURCES files LINK targets): a criterion program that CTest runs.
@@ -49,6 +60,6 @@ function(lm_unit_test name)
     target_link_libraries(${name} PRIVATE lm_flags ${ARG_LINK} PkgConfig::CRITERION)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME ${name} COMMAND ${name} --jobs 2)
-    set_tests_properties(${name} PROPERTIES LABELS quick TIMEOUT 120
+    set_tests_properties(${name} PROPERTIES LABELS quick TIMEOUT 600
         ENVIRONMENT "ASAN_OPTIONS=abort_on_error=1;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()

@@ -42,9 +42,12 @@ as_root() {
 }
 
 build_packages="gcc cmake ninja-build pkg-config libc6-dev libczmq-dev libzmq3-dev libprotobuf-c-dev
- protobuf-c-compiler protobuf-compiler libprotobuf-dev libgrpc-dev libconfig-dev libuv1-dev
- libmicrohttpd-dev uthash-dev libjansson-dev python3 python3-protobuf ca-certificates"
-test_packages="g++ git libcriterion-dev python3-grpcio protobuf-compiler-grpc procps"
+ protobuf-c-compiler protobuf-compiler libprotobuf-dev libgrpc-dev libssl-dev libconfig-dev libuv1-dev
+ libmicrohttpd-dev libisal-dev uthash-dev libjansson-dev libgsl-dev python3 python3-protobuf ca-certificates"
+test_packages="g++ git openssl libcriterion-dev python3-grpcio protobuf-compiler-grpc procps python3-yaml
+ python3-jsonschema binutils iproute2 mmdebstrap runc systemd dpkg-dev docker-compose"
+full_test_packages="buildah"
+fuzz_packages="clang"
 lint_packages="clang-format clang-tidy shellcheck"
 
 missing_of() {
@@ -92,6 +95,17 @@ install_all() {
     have_raft || install_raft
 }
 
+# have_libfuzzer: whether clang can link a fuzzer here.
+have_libfuzzer() {
+    local dir good=1
+    command -v clang >/dev/null || return 1
+    dir=$(mktemp -d)
+    echo 'int LLVMFuzzerTestOneInput(const char *d, long n); int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }' >"$dir/f.c"
+    clang -fsanitize=fuzzer,address,undefined -o "$dir/f" "$dir/f.c" 2>/dev/null && good=0
+    rm -rf "$dir"
+    return $good
+}
+
 # install_packages NAMES...: makes sure that they are there, and the consensus engine too.
 install_packages() {
     local missing
@@ -101,6 +115,15 @@ install_packages() {
     say "installing packages: ${missing:-}$(have_raft || echo libraft-dev)"
     quietly /tmp/lockmgr-install.$$.log install_all "$missing"
     rm -f /tmp/lockmgr-install.$$.log
+}
+
+# install_fuzzer: the compiler of the fuzzers; their runtime is in a package of its version.
+install_fuzzer() {
+    local runtime
+    # shellcheck disable=SC2086 # a list of packages
+    install_packages $fuzz_packages
+    runtime=libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev
+    if ! have_libfuzzer && apt-cache show "$runtime" >/dev/null 2>&1; then install_packages "$runtime"; fi
 }
 
 # build_preset NAME [TARGETS...]: configures and builds into the preset's directory.

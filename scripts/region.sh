@@ -50,17 +50,19 @@ $(peers_of "$2")
 END
 }
 
-# pid_of NODE: of its running supervisor; nothing if it does not run.
+# pid_of NODE: of its running supervisor, or of the one process that is the node; nothing if it does
+# not run.
 pid_of() {
     local pid
     pid=$(cat "$region_dir/n$1/pid" 2>/dev/null) || return 0
-    if [ -n "$pid" ] && grep -qz lockmgrd "/proc/$pid/cmdline" 2>/dev/null; then echo "$pid"; fi
+    if [ -n "$pid" ] && grep -qzE 'lockmgr(d|-node)$' "/proc/$pid/cmdline" 2>/dev/null; then echo "$pid"; fi
 }
 
 node_runs() { [ -n "$(pid_of "$1")" ]; }
 
+# start_node NODE ARGS...: more arguments for lockmgrd.
 start_node() {
-    setsid "$root/build/bin/lockmgrd" --config "$region_dir/n$1/lockmgr.cfg" \
+    setsid "$root/build/bin/lockmgrd" --config "$region_dir/n$1/lockmgr.cfg" "${@:2}" \
         >>"$region_dir/n$1/log" 2>&1 </dev/null &
     echo $! >"$region_dir/n$1/pid"
     disown
@@ -85,7 +87,7 @@ wait_for_lock() {
         if "$root/build/bin/lockctl" --endpoints "$1" --timeout 2s run lockmgr/ready -- true 2>/dev/null
         then return 0; fi
         for n in $(seq "$nodes"); do
-            node_runs "$n" || { tail -n 5 "$region_dir/n$n/log" >&2; fail "node n$n has ended"; }
+            node_runs "$n" || { tail -n 40 "$region_dir/n$n/log" | grep ' error ' >&2 || true; fail "node n$n has ended; see $region_dir/n$n/log"; }
         done
         sleep 0.2
     done

@@ -68,11 +68,36 @@ static void scan_numbers(reader_t *reader, const config_setting_t *setting)
     reader->scanned = file;
 }
 
+/** [ "a", "b" ], or the same in parentheses. */
+static void read_names(reader_t *reader, const config_setting_t *setting, const lm_sup_row_t *row,
+                       const char *path, void *target, const char *where)
+{
+    int type = config_setting_type(setting), n = config_setting_length(setting);
+    bool right = type == CONFIG_TYPE_ARRAY || type == CONFIG_TYPE_LIST;
+    for (int i = 0; right && i < n; i++)
+        right = is_text(config_setting_get_elem(setting, (unsigned)i));
+    if (!right || n == 0) {
+        lm_sup_problems_add(reader->problems, where, "%s must be [ \"text\", ... ]; it %s", path,
+                            row->rule);
+        return;
+    }
+    lm_sup_rows_clear_names(row, target);
+    for (int i = 0; i < n; i++) {
+        const config_setting_t *element = config_setting_get_elem(setting, (unsigned)i);
+        const char *name = config_setting_get_string(element);
+        char at[LM_SUP_WHERE_MAX];
+        print_where(reader, element, at);
+        lm_sup_rows_add_name(row, target, name, strlen(name), path, at, reader->problems);
+    }
+}
+
 static void read_value(reader_t *reader, const config_setting_t *setting, const lm_sup_row_t *row,
                        const char *path, void *target, const char *where)
 {
     if (is_number(setting)) scan_numbers(reader, setting);
-    if (row->type == LM_SUP_NUMBER && is_number(setting))
+    if (row->type == LM_SUP_NAMES)
+        read_names(reader, setting, row, path, target, where);
+    else if (row->type == LM_SUP_NUMBER && is_number(setting))
         lm_sup_rows_set_number(row, target, config_setting_get_int64(setting), path, where,
                                reader->problems);
     else if (row->type == LM_SUP_TEXT && is_text(setting))
@@ -156,14 +181,14 @@ static size_t read_list(reader_t *reader, const config_setting_t *setting, const
 
 static const list_t peers_list = {"peers",
                                   lm_sup_peer_rows,
-                                  3,
+                                  LM_SUP_PEER_ROWS,
                                   sizeof(lm_sup_peer_t),
                                   offsetof(lm_sup_peer_t, where),
                                   LM_SUP_PEERS_MAX,
                                   false};
 static const list_t region_peers_list = {"region.peers",
                                          lm_sup_region_peer_rows,
-                                         3,
+                                         LM_SUP_REGION_PEER_ROWS,
                                          sizeof(lm_sup_region_peer_t),
                                          offsetof(lm_sup_region_peer_t, where),
                                          LM_SUP_REGION_PEERS_MAX,
@@ -219,7 +244,7 @@ static void read_setting(reader_t *reader, const config_setting_t *setting, cons
         read_group(reader, setting, path);
 }
 
-/** The table has two levels, and so has the recursion. */
+/** The table has three levels, and so has the recursion. */
 static void read_group(reader_t *reader, const config_setting_t *group, const char *prefix)
 {
     int n = config_setting_length(group);
@@ -278,6 +303,22 @@ static const char *find_variable(const char *const *environment, const char *nam
     return NULL;
 }
 
+/** Names with commas between them; spaces around a name do not count. */
+static void read_variable_names(reader_t *reader, const lm_sup_row_t *row, const char *value,
+                                const char *variable)
+{
+    lm_sup_rows_clear_names(row, reader->config);
+    for (bool more = true; more;) {
+        size_t size = strcspn(value, ","), begin = strspn(value, " "), end = size;
+        while (end > begin && value[end - 1] == ' ') end--;
+        if (begin > end) begin = end;
+        lm_sup_rows_add_name(row, reader->config, value + begin, end - begin, row->path, variable,
+                             reader->problems);
+        more = value[size] == ',';
+        value += size + more;
+    }
+}
+
 /** A variable that is empty counts as one that is not set. */
 static void read_variable(reader_t *reader, const lm_sup_row_t *row, const char *const *environment)
 {
@@ -286,8 +327,13 @@ static void read_variable(reader_t *reader, const lm_sup_row_t *row, const char 
     const char *value = find_variable(environment, name);
     if (!value || *value == '\0') return;
     snprintf(reader->where[row - lm_sup_rows], LM_SUP_WHERE_MAX, "%s", name);
+    reader->config->origins[row - lm_sup_rows].in_environment = true;
     if (row->type == LM_SUP_TEXT) {
         lm_sup_rows_set_text(row, reader->config, value, row->path, name, reader->problems);
+        return;
+    }
+    if (row->type == LM_SUP_NAMES) {
+        read_variable_names(reader, row, value, name);
         return;
     }
     size_t digits = strspn(value, "0123456789");
@@ -301,11 +347,12 @@ static void read_variable(reader_t *reader, const lm_sup_row_t *row, const char 
 }
 
 /** Names variables that look as if they were meant for us. Those that Kubernetes makes for a
- * service called lockmgr do not: they begin with LOCKMGR_PORT or LOCKMGR_SERVICE_. */
+ *  service called lockmgr do not: they begin with LOCKMGR_PORT or LOCKMGR_SERVICE_. */
 static void warn_of_variables(reader_t *reader, const char *const *environment)
 {
-    static const char *const groups[] = {"LOCKMGR_RAFT_", "LOCKMGR_LOCK_", "LOCKMGR_LIMITS_",
-                                         "LOCKMGR_LOG_", "LOCKMGR_REGION_"};
+    static const char *const groups[] = {
+        "LOCKMGR_RAFT_",   "LOCKMGR_LOCK_", "LOCKMGR_LIMITS_",           "LOCKMGR_LOG_",
+        "LOCKMGR_REGION_", "LOCKMGR_TLS_",  "LOCKMGR_ACTUATOR_EXPOSURE_"};
     for (; *environment; environment++) {
         size_t size = strcspn(*environment, "=");
         bool similar = false, known = false;
@@ -319,6 +366,18 @@ static void warn_of_variables(reader_t *reader, const char *const *environment)
         if (similar && !known)
             lm_sup_problems_add(reader->warnings, NULL, "%.*s: there is no such setting", (int)size,
                                 *environment);
+    }
+}
+
+/** Before variables are looked at: what the file says. */
+static void note_file(reader_t *reader)
+{
+    for (size_t i = 0; i < lm_sup_n_rows; i++) {
+        lm_sup_origin_t *origin = &reader->config->origins[i];
+        memcpy(origin->file_where, reader->where[i], sizeof origin->file_where);
+        if (!*reader->where[i]) continue;
+        lm_sup_rows_print(&lm_sup_rows[i], reader->config, origin->file_value,
+                          sizeof origin->file_value);
     }
 }
 
@@ -337,6 +396,16 @@ static void check_missing(reader_t *reader)
                             "peers is missing; it must list all nodes of the region");
 }
 
+/** Nodes of a region are alike unless the list says otherwise. */
+static void fill_raft_ports(lm_sup_config_t *config)
+{
+    for (size_t i = 0; i < config->n_peers; i++) {
+        lm_sup_peer_t *peer = &config->peers[i];
+        if (peer->raft_port) continue;
+        peer->raft_port = config->raft_port ? config->raft_port : peer->grpc_port;
+    }
+}
+
 void lm_sup_config_load(const char *file, const char *const *environment, lm_sup_config_t *config,
                         lm_sup_problems_t *problems, lm_sup_problems_t *warnings)
 {
@@ -346,12 +415,16 @@ void lm_sup_config_load(const char *file, const char *const *environment, lm_sup
     memset(config, 0, sizeof *config);
     for (size_t i = 0; i < lm_sup_n_rows; i++) lm_sup_rows_default(&lm_sup_rows[i], config);
     read_file(reader);
+    note_file(reader);
     for (size_t i = 0; i < lm_sup_n_rows; i++) read_variable(reader, &lm_sup_rows[i], environment);
+    fill_raft_ports(config);
     if (!reader->is_broken) {
         check_missing(reader);
         warn_of_variables(reader, environment);
         lm_sup_config_check_rules(config, where_of_path, reader, problems, warnings);
         lm_sup_config_check_dirs(config, where_of_path, reader, problems);
+        lm_sup_config_check_tls(config, reader->file, where_of_path, reader, problems);
+        lm_sup_config_check_access(config, where_of_path, reader, problems);
     }
     free(reader);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@ typedef struct {
 static bool is_variable(const char *where) { return strncmp(where, "LOCKMGR_", 8) == 0; }
 
 /** Where to point for a rule between two keys: at a variable if one was set there, for it
- * overrides; else at the file. */
+ *  overrides; else at the file. */
 static const char *where_of(const check_t *check, const char *a, const char *b)
 {
     const char *first = check->where(check->arg, a);
@@ -32,6 +33,10 @@ static const char *where_of(const check_t *check, const char *a, const char *b)
 static void check_times(const check_t *check)
 {
     const lm_sup_config_t *c = check->config;
+    if (2 * (uint64_t)c->stop_delay_ms > c->stop_timeout_ms)
+        lm_sup_problems_add(check->problems, where_of(check, "stop_delay_ms", "stop_timeout_ms"),
+                            "stop_delay_ms (%u) must be at most half of stop_timeout_ms (%u)",
+                            c->stop_delay_ms, c->stop_timeout_ms);
     if (2 * (uint64_t)c->heartbeat_interval_ms > c->election_timeout_ms)
         lm_sup_problems_add(
             check->problems,
@@ -50,6 +55,15 @@ static void check_times(const check_t *check)
             c->lock_default_timeout_ms, c->lock_max_timeout_ms);
 }
 
+static void check_age(const check_t *check)
+{
+    uint32_t age_ms = check->config->connection_age_ms;
+    if (age_ms == 0 || age_ms >= LM_SUP_CONNECTION_AGE_MIN_MS) return;
+    lm_sup_problems_add(check->problems, check->where(check->arg, "grpc.max_connection_age_ms"),
+                        "grpc.max_connection_age_ms must be 0 (never) or at least %d, not %u",
+                        LM_SUP_CONNECTION_AGE_MIN_MS, age_ms);
+}
+
 static void check_ports(const check_t *check)
 {
     const struct {
@@ -57,9 +71,10 @@ static void check_ports(const check_t *check)
         uint32_t port;
     } ports[] = {{"service.grpc_port", check->config->grpc_port},
                  {"service.region_port", check->config->region_port},
+                 {"service.raft_port", check->config->raft_port},
                  {"service.actuator_port", check->config->actuator_port}};
-    for (size_t i = 0; i < 3; i++) {
-        for (size_t j = i + 1; j < 3; j++) {
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t j = i + 1; j < 4; j++) {
             if (ports[i].port != ports[j].port) continue;
             lm_sup_problems_add(check->problems, where_of(check, ports[j].path, ports[i].path),
                                 "%s and %s must not both be %u", ports[i].path, ports[j].path,
@@ -68,21 +83,61 @@ static void check_ports(const check_t *check)
     }
 }
 
+static void check_exposure(const check_t *check)
+{
+    if (strstr(check->config->actuator_include, "health")) return;
+    lm_sup_problems_add(check->warnings, check->where(check->arg, "actuator.exposure.include"),
+                        "actuator.exposure.include is without health: /livez and /readyz are not "
+                        "there either, and who probes the node gets 404");
+}
+
 /* ---- nodes ---- */
 
 /** True if the peer could be read; what could not has been told already. */
 static bool is_whole(const lm_sup_peer_t *peer) { return *peer->name && *peer->host; }
 
+/* Of two nodes on one host; 0: there is none. */
+static uint32_t common_port(const lm_sup_peer_t *a, const lm_sup_peer_t *b)
+{
+    if (a->grpc_port == b->grpc_port || a->grpc_port == b->raft_port) return a->grpc_port;
+    return a->raft_port == b->raft_port || a->raft_port == b->grpc_port ? a->raft_port : 0;
+}
+
+/* Names of nodes and regions are those of their certificates, and there n1 and N1 are one name. */
 static void check_peer_pair(const check_t *check, const lm_sup_peer_t *a, const lm_sup_peer_t *b)
 {
     if (!is_whole(a) || !is_whole(b)) return;
     if (strcmp(a->name, b->name) == 0)
         lm_sup_problems_add(check->problems, b->where, "peers: the name \"%s\" is there twice",
                             b->name);
-    if (strcmp(a->host, b->host) == 0 && a->grpc_port == b->grpc_port)
+    else if (strcasecmp(a->name, b->name) == 0)
+        lm_sup_problems_add(
+            check->problems, b->where,
+            "peers: \"%s\" and \"%s\" must differ in more than upper and lower case", a->name,
+            b->name);
+    uint32_t port = strcmp(a->host, b->host) == 0 ? common_port(a, b) : 0;
+    if (port)
         lm_sup_problems_add(check->problems, b->where,
                             "peers: \"%s\" and \"%s\" must not both be %s port %u", a->name,
-                            b->name, b->host, b->grpc_port);
+                            b->name, b->host, port);
+}
+
+/* The own entry says something else than the node listens on: only what lies between can make
+ * that right. */
+static void check_own_ports(const check_t *check, const lm_sup_peer_t *own)
+{
+    const lm_sup_config_t *c = check->config;
+    if (own->grpc_port != c->grpc_port)
+        lm_sup_problems_add(check->warnings, own->where,
+                            "peers reach this node at port %u, but it listens on port %u",
+                            own->grpc_port, c->grpc_port);
+    uint32_t expected = c->raft_port ? c->raft_port : own->grpc_port;
+    if (own->raft_port != expected)
+        lm_sup_problems_add(check->warnings, own->where,
+                            "peers reach the Raft of this node at port %u, but service.raft_port "
+                            "is %u%s",
+                            own->raft_port, c->raft_port,
+                            c->raft_port ? "" : ": it shares the gRPC port");
 }
 
 static void check_own_peer(const check_t *check)
@@ -92,10 +147,7 @@ static void check_own_peer(const check_t *check)
     for (size_t i = 0; i < c->n_peers; i++) {
         if (!is_whole(&c->peers[i])) return;
         if (strcmp(c->peers[i].name, c->node) != 0) continue;
-        if (c->peers[i].grpc_port != c->grpc_port)
-            lm_sup_problems_add(check->warnings, c->peers[i].where,
-                                "peers reach this node at port %u, but it listens on port %u",
-                                c->peers[i].grpc_port, c->grpc_port);
+        check_own_ports(check, &c->peers[i]);
         return;
     }
     lm_sup_problems_add(check->problems, check->where(check->arg, "node"),
@@ -124,11 +176,11 @@ static void check_region_peers(const check_t *check)
     for (size_t i = 0; i < c->n_region_peers; i++) {
         const lm_sup_region_peer_t *peer = &c->region_peers[i];
         if (*peer->region_id == '\0') continue;
-        if (strcmp(peer->region_id, c->region_id) == 0)
+        if (strcasecmp(peer->region_id, c->region_id) == 0)
             lm_sup_problems_add(check->problems, peer->where,
                                 "region.peers: \"%s\" is this region itself", peer->region_id);
         for (size_t j = 0; j < i; j++) {
-            if (strcmp(peer->region_id, c->region_peers[j].region_id) != 0) continue;
+            if (strcasecmp(peer->region_id, c->region_peers[j].region_id) != 0) continue;
             lm_sup_problems_add(check->problems, peer->where,
                                 "region.peers: the region \"%s\" is there twice", peer->region_id);
         }
@@ -141,7 +193,9 @@ void lm_sup_config_check_rules(const lm_sup_config_t *config, lm_sup_where_t *wh
 {
     check_t check = {config, where, arg, problems, warnings};
     check_times(&check);
+    check_age(&check);
     check_ports(&check);
+    check_exposure(&check);
     check_peers(&check);
     check_region_peers(&check);
 }

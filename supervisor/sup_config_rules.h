@@ -18,4 +18,13 @@ void lm_sup_config_check_rules(const lm_sup_config_t *config, lm_sup_where_t *wh
 void lm_sup_config_check_dirs(const lm_sup_config_t *config, lm_sup_where_t *where, const void *arg,
                               lm_sup_problems_t *problems);
 
+/** Checks the group "tls" and its files, and that nodes prove themselves in one way or another.
+ *  file: where to point when nothing is written at all. */
+void lm_sup_config_check_tls(const lm_sup_config_t *config, const char *file, lm_sup_where_t *where,
+                             const void *arg, lm_sup_problems_t *problems);
+
+/** Checks the file of tokens and grants, each of whose mistakes is told with its line. */
+void lm_sup_config_check_access(const lm_sup_config_t *config, lm_sup_where_t *where,
+                                const void *arg, lm_sup_problems_t *problems);
+
 #endif

@@ -5,8 +5,8 @@
 #include "sup_problems.h"
 
 /** Adds a problem for every whole number in the file that does not fit 32 bits: the parser would
- * cut it to its lower half, so that 4294967446 becomes 150. A file that cannot be read adds none.
- */
+ *  cut it to its lower half, so that 4294967446 becomes 150. A file that cannot be read adds
+ *  none. */
 void lm_sup_config_scan_numbers(const char *file, lm_sup_problems_t *problems);
 
 #endif

@@ -1,252 +1,79 @@
-/* lockmgrd: the supervisor of a node.
- *
- * Reads the configuration, takes the run directory, and runs the supervisor's room on a host in
- * this process's only own thread. Signals come in through a descriptor and become news for the
- * room.
- */
+/* lockmgrd: the supervisor of a node whose children are processes. */
 #include <errno.h>
-#include <inttypes.h>
-#include <signal.h>
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base_check.h"
+#include "act_stacks.h"
 #include "base_log.h"
-#include "sup_options.h"
-#include "sup_room.h"
-#include "sup_rundir.h"
+#include "sup_node.h"
 #include "sup_spawn.h"
-#include "sup_status.h"
-#include "sup_tally.h"
 
 typedef struct {
-    lm_sup_config_t config;
-    lm_sup_rundir_t rundir;
-    lm_sup_tally_t tally;
-    lm_process_t self;
+    lm_sup_node_t *node;
     lm_sup_spawn_t spawn;
-    lm_sup_hands_t hands;
-    lm_sup_room_t *room;
-    lm_host_t *host;
-    int signal_fd;
-} node_t;
+} processes_t;
 
-/* ---- hands ---- */
-
-static bool hand_spawn(void *arg, size_t child, uint32_t counter)
+static lm_exit_t prepare(void *arg, lm_sup_node_t *node)
 {
-    node_t *node = arg;
-    /* Before the start: a counter that was used once must never be used again. */
-    node->tally.counters[child] = counter;
-    lm_sup_tally_save(&node->tally, &node->rundir);
-    return lm_sup_spawn_start(&node->spawn, child, counter);
+    processes_t *processes = arg;
+    processes->node = node;
+    lm_stacks_begin(lm_sup_node_self(node)->run_dir, "supervisor");
+    return lm_sup_spawn_init(&processes->spawn, lm_sup_node_self(node));
 }
 
-static void hand_kill(void *arg, size_t child, const char *why)
+static bool start(void *arg, size_t child, uint32_t counter)
 {
-    node_t *node = arg;
-    lm_sup_spawn_kill(&node->spawn, child, why);
+    return lm_sup_spawn_start(&((processes_t *)arg)->spawn, child, counter);
 }
 
-static bool hand_is_blocking(void *arg, size_t child)
+static void kill_child(void *arg, size_t child, const char *why)
 {
-    node_t *node = arg;
-    return lm_sup_spawn_is_blocking(&node->spawn, child);
+    lm_sup_spawn_kill(&((processes_t *)arg)->spawn, child, why);
 }
 
-static uint32_t hand_pid(void *arg, size_t child)
+static bool is_blocking(void *arg, size_t child)
 {
-    const node_t *node = arg;
-    return (uint32_t)node->spawn.processes[child].pid;
+    return lm_sup_spawn_is_blocking(&((processes_t *)arg)->spawn, child);
 }
 
-static void hand_show(void *arg, const lm_sup_room_t *room, uint64_t now_us)
+static uint32_t pid_of(void *arg, size_t child)
 {
-    const node_t *node = arg;
-    lm_sup_status_write(&node->rundir, &node->config, node->self.generation, room, now_us, true);
+    return (uint32_t)((const processes_t *)arg)->spawn.processes[child].pid;
 }
 
-/* ---- signals ---- */
-
-static void tell(node_t *node, lm_sup_news_kind_t kind, const lm_sup_death_t *death)
+/* One SIGCHLD may stand for several deaths. */
+static void reap(void *arg)
 {
-    lm_inlet_put(lm_host_inlet(node->host), lm_sup_news_new(kind, death));
-}
-
-static void on_signal(void *arg, uint64_t now_us, lm_outbox_t *out)
-{
-    (void)now_us, (void)out;
-    node_t *node = arg;
-    struct signalfd_siginfo info;
+    processes_t *processes = arg;
     lm_sup_death_t death;
-    while (read(node->signal_fd, &info, sizeof info) == sizeof info) {
-        if (info.ssi_signo == SIGHUP) {
-            lm_info("SIGHUP is ignored: the configuration is read at the start only");
-        } else if (info.ssi_signo != SIGCHLD) {
-            lm_info("%s: the node stops", strsignal((int)info.ssi_signo));
-            tell(node, LM_SUP_STOP, NULL);
-        }
-    }
-    /* One SIGCHLD may stand for several deaths. */
-    while (lm_sup_spawn_reap(&node->spawn, &death)) tell(node, LM_SUP_DEATH, &death);
+    while (lm_sup_spawn_reap(&processes->spawn, &death))
+        lm_sup_node_tell_death(processes->node, &death);
 }
 
-/** Blocked before any thread exists, so that they arrive nowhere but at the descriptor. */
-static int open_signals(void)
+/** Becomes lockmgr-node, which links all five actors; nothing has been opened or started yet. */
+static lm_exit_t become_node(char **argv)
 {
-    sigset_t mine;
-    sigemptyset(&mine);
-    sigaddset(&mine, SIGTERM);
-    sigaddset(&mine, SIGINT);
-    sigaddset(&mine, SIGHUP);
-    sigaddset(&mine, SIGCHLD);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL); /* ignored ones, inherited from a careless parent, are never reaped */
-    if (sigprocmask(SIG_BLOCK, &mine, NULL) != 0) return -1;
-    return signalfd(-1, &mine, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* ---- start ---- */
-
-static void print_all(const lm_sup_problems_t *problems)
-{
-    for (size_t i = 0; i < problems->n; i++) fprintf(stderr, "%s\n", problems->items[i]);
-}
-
-static lm_exit_t load_config(lm_sup_config_t *config, const lm_sup_options_t *options)
-{
-    lm_sup_problems_t problems = {0}, warnings = {0};
-    lm_sup_config_load(options->config, (const char *const *)environ, config, &problems, &warnings);
-    lm_exit_t code = problems.n ? LM_EXIT_CONFIG : LM_EXIT_OK;
-    print_all(&problems);
-    if (options->check) print_all(&warnings);
-    if (problems.n == 0 && !options->check) {
-        lm_log_level_t level = LM_LOG_INFO;
-        lm_log_level_parse(config->log_level, &level);
-        lm_log_setup(config->node, "supervisor", level, strcmp(config->log_format, "json") == 0);
-        for (size_t i = 0; i < warnings.n; i++) lm_warn("%s", warnings.items[i]);
-    }
-    lm_sup_problems_clear(&problems);
-    lm_sup_problems_clear(&warnings);
-    return code;
-}
-
-static void warn_of_openness(const lm_sup_config_t *config)
-{
-    lm_warn("peer_auth is \"trusted\": whoever reaches ports %u and %u may act as a node or region",
-            config->grpc_port, config->region_port);
-    bool loopback = strncmp(config->listen, "127.", 4) == 0 || strcmp(config->listen, "::1") == 0;
-    if (!loopback) lm_warn("connections to %s are not encrypted", config->listen);
-}
-
-/** Children inherit it; a frontend without descriptors can accept nobody. */
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        lm_warn("the limit of open files stays as it is: %s", strerror(errno));
-}
-
-static uint64_t boot_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
-static lm_exit_t make_data_dir(const lm_sup_config_t *config)
-{
-    if (lm_sup_rundir_make(config->data_dir, 0700)) return LM_EXIT_OK;
-    lm_error("data_dir %s cannot be made: %s", config->data_dir, strerror(errno));
+    char dir[LM_SUP_BIN_DIR_BYTES], path[PATH_MAX];
+    if (!lm_sup_spawn_find_bin_dir(dir)) return LM_EXIT_SYSTEM;
+    snprintf(path, sizeof path, "%s/lockmgr-node", dir);
+    argv[0] = path;
+    execv(path, argv);
+    lm_error("%s: %s; it must lie beside lockmgrd", path, strerror(errno));
     return LM_EXIT_SYSTEM;
-}
-
-static void prepare_self(node_t *node)
-{
-    lm_process_t *self = &node->self;
-    *self = (lm_process_t){.generation = {.boot_id = node->tally.boot_id, .counter = 1}};
-    snprintf(self->supervisor, sizeof self->supervisor, "ipc://%s/supervisor.sock",
-             node->rundir.path);
-    snprintf(self->run_dir, sizeof self->run_dir, "%s", node->rundir.path);
-    snprintf(self->actor, sizeof self->actor, "supervisor");
-}
-
-static lm_exit_t prepare(node_t *node)
-{
-    node->signal_fd = open_signals();
-    umask(077);
-    raise_fd_limit();
-    lm_exit_t code = make_data_dir(&node->config);
-    if (code == LM_EXIT_OK) code = lm_sup_rundir_open(&node->rundir, node->config.run_dir);
-    if (code != LM_EXIT_OK) return code;
-    lm_sup_tally_load(&node->tally, &node->rundir, boot_ns());
-    prepare_self(node);
-    code = lm_sup_spawn_init(&node->spawn, &node->self);
-    if (code != LM_EXIT_OK) return code;
-    /* Orphans of our children come to us, wherever we run, and are reaped. */
-    if (node->signal_fd < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
-        lm_error("the supervision of processes was refused: %s", strerror(errno));
-        return LM_EXIT_SYSTEM;
-    }
-    return LM_EXIT_OK;
-}
-
-/* ---- life ---- */
-
-static lm_exit_t run(node_t *node)
-{
-    node->hands = (lm_sup_hands_t){.arg = node,
-                                   .spawn = hand_spawn,
-                                   .kill = hand_kill,
-                                   .is_blocking = hand_is_blocking,
-                                   .pid = hand_pid,
-                                   .show = hand_show};
-    node->room =
-        lm_sup_room_new(&node->config, &node->hands, node->self.generation, node->tally.counters);
-    node->host = lm_host_new(&node->self, &lm_sup_room_definition, node->room);
-    lm_host_watch(node->host, node->signal_fd, on_signal, node);
-    tell(node, LM_SUP_BEGIN, NULL);
-    lm_info("lockmgr %s: node %s of region %s, boot %" PRIu64 ", run directory %s", LM_VERSION,
-            node->config.node, node->config.region_id, node->self.generation.boot_id,
-            node->rundir.path);
-    warn_of_openness(&node->config);
-    lm_exit_t code = lm_host_run(node->host);
-    lm_sup_status_write(&node->rundir, &node->config, node->self.generation, node->room,
-                        lm_clock_us(), false);
-    lm_info("the node has stopped, exit status %d", (int)code);
-    lm_host_destroy(&node->host);
-    lm_sup_room_destroy(&node->room);
-    return code;
 }
 
 int main(int argc, char **argv)
 {
-    static node_t node = {.rundir = {.lock_fd = -1}, .signal_fd = -1};
-    lm_sup_options_t options;
-    lm_log_setup("", "supervisor", LM_LOG_INFO, false);
-    lm_exit_t code = lm_sup_options_read(&options, argc, argv);
-    if (code != LM_EXIT_OK) return code;
-    if (options.help || options.version) {
-        fputs(options.help ? lm_sup_options_help : "lockmgrd " LM_VERSION "\n", stdout);
-        return LM_EXIT_OK;
-    }
-    code = load_config(&node.config, &options);
-    if (code == LM_EXIT_OK && options.check) {
-        puts("configuration is valid");
-        return LM_EXIT_OK;
-    }
-    if (code == LM_EXIT_OK) code = prepare(&node);
-    if (code == LM_EXIT_OK) code = run(&node);
-    lm_sup_rundir_close(&node.rundir);
-    if (node.signal_fd >= 0) close(node.signal_fd);
-    return code;
+    static processes_t processes;
+    const lm_sup_ways_t ways = {.arg = &processes,
+                                .hand_over = become_node,
+                                .prepare = prepare,
+                                .start = start,
+                                .kill = kill_child,
+                                .is_blocking = is_blocking,
+                                .pid = pid_of,
+                                .reap = reap};
+    return lm_sup_node_main(&ways, argc, argv);
 }

@@ -1,4 +1,4 @@
-/* The command line of lockmgrd. */
+/* The command line of lockmgrd and of lockmgr-node, which it executes with --threads. */
 #ifndef LM_SUP_OPTIONS_H
 #define LM_SUP_OPTIONS_H
 
@@ -9,6 +9,7 @@
 typedef struct {
     const char *config; /* a view of argv, or the default */
     bool check;
+    bool threads;
     bool version;
     bool help;
 } lm_sup_options_t;

@@ -62,7 +62,9 @@ static void do_start(lm_sup_room_t *room, const lm_restart_wish_t *wish, uint64_
                      lm_outbox_t *out)
 {
     (void)now_us;
-    lm_outbox_send(out, participant_of(wish), LM_MSG_START, &room->node.message);
+    lm_bus_node_config_t start = room->node.message;
+    if (participant_of(wish) != LM_HEALTH) start.n_settings = 0;
+    lm_outbox_send(out, participant_of(wish), LM_MSG_START, &start);
 }
 
 static void do_ping(lm_sup_room_t *room, const lm_restart_wish_t *wish, uint64_t now_us,
@@ -263,6 +265,7 @@ static void on_wake(void *arg, uint64_t now_us, uint64_t late_us, lm_outbox_t *o
     (void)late_us; /* the machine counts by itself, so that it can be tested by itself */
     lm_sup_room_t *room = arg;
     bool blocking[LM_SUP_CHILDREN];
+    if (room->hands->beat) room->hands->beat(room->hands->arg, now_us);
     for (size_t i = 0; i < LM_SUP_CHILDREN; i++)
         blocking[i] = room->hands->is_blocking(room->hands->arg, i);
     lm_restart_tick(room->machine, blocking, now_us, &room->wishes);
@@ -353,6 +356,9 @@ lm_sup_room_t *lm_sup_room_new(const lm_sup_config_t *config, const lm_sup_hands
     room->hands = hands;
     room->self = self;
     room->machine = lm_restart_new(lm_sup_children, LM_SUP_CHILDREN, counters);
+    lm_restart_stop_within(room->machine, config->stop_timeout_ms * UINT64_C(1000));
+    lm_restart_stop_delay(room->machine, config->stop_delay_ms * UINT64_C(1000));
+    if (hands->one_death_ends) lm_restart_one_death_ends(room->machine);
     lm_sup_node_config_fill(&room->node, config);
     return room;
 }

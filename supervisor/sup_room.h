@@ -18,12 +18,15 @@ typedef struct lm_sup_room lm_sup_room_t;
 
 typedef struct {
     void *arg;
+    bool one_death_ends; /* children live and die together: nothing is restarted */
     /** False: there is no such process now. */
     bool (*spawn)(void *arg, size_t child, uint32_t counter);
     void (*kill)(void *arg, size_t child, const char *why);
     bool (*is_blocking)(void *arg, size_t child);
     /** Process number of a child; 0 if there is none. */
     uint32_t (*pid)(void *arg, size_t child);
+    /** The loop turns; every LM_RESTART_TICK_US. NULL: nobody wants to know. */
+    void (*beat)(void *arg, uint64_t now_us);
     /** Something that people want to see has changed. */
     void (*show)(void *arg, const lm_sup_room_t *room, uint64_t now_us);
 } lm_sup_hands_t;

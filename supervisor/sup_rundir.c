@@ -90,7 +90,8 @@ static bool is_leftover(int dir_fd, const char *name)
     const char *end = strrchr(name, '.');
     if (fstatat(dir_fd, name, &found, AT_SYMLINK_NOFOLLOW) != 0) return false;
     if (S_ISSOCK(found.st_mode)) return true;
-    return end && (strcmp(end, ".page") == 0 || strcmp(end, ".new") == 0);
+    return end &&
+           (strcmp(end, ".page") == 0 || strcmp(end, ".stacks") == 0 || strcmp(end, ".new") == 0);
 }
 
 static void sweep(const lm_sup_rundir_t *rundir)

@@ -20,9 +20,9 @@ typedef struct {
 } lm_sup_rundir_t;
 
 /** Makes the directory if it is missing, checks whose it is, takes the lock, and removes sockets
- * and pages of earlier supervisors. Returns LM_EXIT_OK; or LM_EXIT_CONFIG (not a private directory
- * of ours), LM_EXIT_TRY_LATER (another supervisor is there), LM_EXIT_SYSTEM; the reason is logged.
- */
+ *  and pages of earlier supervisors. Returns LM_EXIT_OK; or LM_EXIT_CONFIG (not a private
+ *  directory of ours), LM_EXIT_TRY_LATER (another supervisor is there), LM_EXIT_SYSTEM; the
+ *  reason is logged. */
 lm_exit_t lm_sup_rundir_open(lm_sup_rundir_t *rundir, const char *path);
 void lm_sup_rundir_close(lm_sup_rundir_t *rundir);
 

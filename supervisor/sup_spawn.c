@@ -14,16 +14,23 @@
 #include "base_check.h"
 #include "base_log.h"
 
+bool lm_sup_spawn_find_bin_dir(char dir[LM_SUP_BIN_DIR_BYTES])
+{
+    memset(dir, 0, LM_SUP_BIN_DIR_BYTES);
+    ssize_t size = readlink("/proc/self/exe", dir, LM_SUP_BIN_DIR_BYTES - 1);
+    char *slash = size > 0 ? strrchr(dir, '/') : NULL;
+    if (!slash || size == LM_SUP_BIN_DIR_BYTES - 1) {
+        lm_error("the own executable cannot be found: %s", size < 0 ? strerror(errno) : "too long");
+        return false;
+    }
+    *slash = '\0';
+    return true;
+}
+
 lm_exit_t lm_sup_spawn_init(lm_sup_spawn_t *spawn, const lm_process_t *self)
 {
     *spawn = (lm_sup_spawn_t){.self = self};
-    ssize_t size = readlink("/proc/self/exe", spawn->bin_dir, sizeof spawn->bin_dir - 1);
-    char *slash = size > 0 ? strrchr(spawn->bin_dir, '/') : NULL;
-    if (!slash || (size_t)size == sizeof spawn->bin_dir - 1) {
-        lm_error("the own executable cannot be found: %s", size < 0 ? strerror(errno) : "too long");
-        return LM_EXIT_SYSTEM;
-    }
-    *slash = '\0';
+    if (!lm_sup_spawn_find_bin_dir(spawn->bin_dir)) return LM_EXIT_SYSTEM;
     for (size_t i = 0; i < LM_SUP_CHILDREN; i++) {
         char path[PATH_MAX];
         snprintf(path, sizeof path, "%s/%s", spawn->bin_dir, lm_sup_children_program(i));

@@ -24,11 +24,17 @@ typedef struct {
     const lm_page_t *page;  /* NULL until the child has made it */
 } lm_sup_process_t;
 
+enum { LM_SUP_BIN_DIR_BYTES = 256 };
+
 typedef struct {
-    char bin_dir[256]; /* where the executables lie: beside our own */
+    char bin_dir[LM_SUP_BIN_DIR_BYTES]; /* where the executables lie: beside our own */
     const lm_process_t *self;
     lm_sup_process_t processes[LM_SUP_CHILDREN];
 } lm_sup_spawn_t;
+
+/** Finds the directory in which our own executable lies. False if it cannot be told; the reason is
+ *  logged. */
+bool lm_sup_spawn_find_bin_dir(char dir[LM_SUP_BIN_DIR_BYTES]);
 
 /** Finds the executables. Returns LM_EXIT_SYSTEM if one is missing; the reason is logged. */
 lm_exit_t lm_sup_spawn_init(lm_sup_spawn_t *spawn, const lm_process_t *self);

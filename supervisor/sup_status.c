@@ -51,11 +51,11 @@ void lm_sup_status_write(const lm_sup_rundir_t *rundir, const lm_sup_config_t *c
             "{\n  \"node\": \"%s\",\n  \"region\": \"%s\",\n  \"version\": \"%s\",\n"
             "  \"pid\": %d,\n  \"boot_id\": \"%" PRIu64
             "\",\n  \"mode\": \"%s\",\n"
-            "  \"ports\": {\"grpc\": %u, \"region\": %u, \"actuator\": %u},\n"
+            "  \"ports\": {\"grpc\": %u, \"region\": %u, \"raft\": %u, \"actuator\": %u},\n"
             "  \"children\": [\n",
             config->node, config->region_id, LM_VERSION, running ? (int)getpid() : 0, self.boot_id,
             running ? mode : "stopped", config->grpc_port, config->region_port,
-            config->actuator_port);
+            config->raft_port ? config->raft_port : config->grpc_port, config->actuator_port);
     for (size_t i = 0; i < LM_SUP_CHILDREN; i++) print_child(stream, room, i, now_us);
     fputs("  ]\n}\n", stream);
     if (fclose(stream) == 0) lm_sup_rundir_write(rundir, "status", text);

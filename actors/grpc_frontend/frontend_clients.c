@@ -11,42 +11,24 @@
 #include "frontend_clients_state.h"
 
 enum {
-    STATE_NEW = 1,
-    STATE_OPENING = 2,
-    STATE_SERVING = 4,
     REPORT_EVERY_US = 1000000,
 };
 
 static uint32_t state(const void *self)
 {
     const lm_frontend_clients_t *room = self;
-    if (!room->config) return STATE_NEW;
-    return room->listening ? STATE_SERVING : STATE_OPENING;
+    return lm_frontend_frame_state(&room->frame);
 }
 
 static lm_frontend_clients_t *enter(void *self, uint64_t now_us, lm_outbox_t *out)
 {
     lm_frontend_clients_t *room = self;
-    room->now_us = now_us;
-    room->out = out;
+    room->frame.now_us = now_us;
+    room->frame.out = out;
     return room;
 }
 
 /* ---- what the files of the room share -------------------------------------------------------- */
-
-void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
-                                lm_bytes_t message)
-{
-    lm_frontend_figures_handled(&room->figures, handle->method, 0);
-    room->driver->ops->finish(room->driver, handle, &(lm_frontend_finish_t){.message = message});
-}
-
-void lm_frontend_clients_fail(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
-                              const lm_frontend_error_t *error)
-{
-    lm_frontend_figures_handled(&room->figures, handle->method, lm_rc_grpc_status(error->code));
-    lm_frontend_error_finish(room->driver, handle, error, room->scratch);
-}
 
 lm_frontend_attempt_t *lm_frontend_clients_ask(lm_frontend_clients_t *room,
                                                lm_message_number_t number, const void *body,
@@ -54,7 +36,7 @@ lm_frontend_attempt_t *lm_frontend_clients_ask(lm_frontend_clients_t *room,
 {
     lm_frontend_attempt_t *attempt = lm_alloc(sizeof *attempt);
     attempt->call = call;
-    attempt->correlation = lm_outbox_call(room->out, LM_LOCK, number, body, deadline_us, 0);
+    attempt->correlation = lm_outbox_call(room->frame.out, LM_LOCK, number, body, deadline_us, 0);
     HASH_ADD(hh, room->attempts, correlation, sizeof attempt->correlation, attempt);
     return attempt;
 }
@@ -66,9 +48,7 @@ static void report(lm_frontend_clients_t *room);
 static void on_start(void *self, const lm_message_t *message, lm_outbox_t *out)
 {
     lm_frontend_clients_t *room = enter(self, message->now_us, out);
-    room->config = lm_frontend_config_copy(message->body, room->texts);
-    lm_frontend_listen_t how = lm_frontend_config_listen(room->config);
-    room->driver->ops->listen(room->driver, LM_CLIENTS, &how);
+    lm_frontend_frame_start(&room->frame, message->body, LM_CLIENTS);
     lm_frontend_status_ask(room);
     report(room);
 }
@@ -85,6 +65,7 @@ static void on_peer_up(void *self, lm_participant_t peer, lm_generation_t genera
 {
     (void)generation;
     lm_frontend_clients_t *room = enter(self, now_us, out);
+    if (peer == LM_HEALTH && room->frame.config) report(room);
     if (peer != LM_LOCK) return;
     if (room->lock_present) lm_frontend_call_lock_replaced(room);
     room->lock_present = true;
@@ -109,8 +90,13 @@ static void on_call_failed(void *self, lm_message_number_t number, uint64_t corr
 static void on_called(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
     lm_frontend_handle_t *handle = event->handle;
-    room->driver->ops->consumed(room->driver, handle, 0);
-    lm_frontend_figures_started(&room->figures, handle->method);
+    room->frame.driver->ops->consumed(room->frame.driver, handle, 0);
+    lm_frontend_error_t error;
+    if (!lm_frontend_access_admit(room, handle, &error)) {
+        lm_frontend_frame_fail(&room->frame, handle, &error);
+        lm_frontend_event_free(event);
+        return;
+    }
     switch (handle->method->id) {
     case LM_METHOD_HEALTH_CHECK: lm_frontend_health_check(room, event); break;
     case LM_METHOD_GET_STATUS: lm_frontend_status_begin(room, event); break;
@@ -128,15 +114,21 @@ static void on_over(lm_frontend_clients_t *room, lm_frontend_event_t *event)
     if (handle->method->stream)
         lm_frontend_stream_over(room, handle);
     else if (handle->owner)
-        lm_frontend_call_over(handle->owner, event->delivered);
+        lm_frontend_call_over(handle->owner, event->undelivered);
     else
-        room->driver->ops->drop(room->driver, handle); /* was refused or answered at once */
+        room->frame.driver->ops->drop(room->frame.driver,
+                                      handle); /* was refused or answered at once */
 }
 
 static void on_opened(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
-    lm_frontend_figures_started(&room->figures, event->handle->method);
     lm_frontend_stream_opened(room, event->handle);
+}
+
+static void on_access(lm_frontend_clients_t *room, lm_frontend_event_t *event)
+{
+    if (!lm_frontend_access_read(room, event))
+        lm_outbox_exit(room->frame.out, LM_EXIT_TRY_LATER, "the file of access cannot be used");
 }
 
 static void on_received(lm_frontend_clients_t *room, lm_frontend_event_t *event)
@@ -152,20 +144,8 @@ static void on_half_closed(lm_frontend_clients_t *room, lm_frontend_event_t *eve
 static void on_listening(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
     (void)event;
-    room->listening = true;
-    lm_outbox_ready(room->out);
+    lm_frontend_frame_listening(&room->frame);
     report(room);
-}
-
-static void on_not_bound(lm_frontend_clients_t *room, lm_frontend_event_t *event)
-{
-    lm_outbox_exit(room->out, LM_EXIT_TRY_LATER, event->text);
-}
-
-static void on_closed(lm_frontend_clients_t *room, lm_frontend_event_t *event)
-{
-    (void)event;
-    if (room->stopping) lm_outbox_exit(room->out, LM_EXIT_OK, "");
 }
 
 static void on_answered(lm_frontend_clients_t *room, lm_frontend_event_t *event)
@@ -176,34 +156,28 @@ static void on_answered(lm_frontend_clients_t *room, lm_frontend_event_t *event)
         lm_frontend_forward_answered(room, event);
 }
 
-static void on_other_ended(lm_frontend_clients_t *room, lm_frontend_event_t *event)
-{
-    lm_outbox_exit(room->out, (lm_exit_t)event->status, "the peers room has ended");
-}
-
 /* Those that keep the event are marked; the others give it back here. */
 static const struct {
     void (*on)(lm_frontend_clients_t *room, lm_frontend_event_t *event);
     bool keeps;
 } events[] = {
     [LM_FRONTEND_LISTENING] = {on_listening, false},
-    [LM_FRONTEND_NOT_BOUND] = {on_not_bound, false},
+    [LM_FRONTEND_ACCESS] = {on_access, false},
     [LM_FRONTEND_CALLED] = {on_called, true},
     [LM_FRONTEND_OPENED] = {on_opened, false},
-    [LM_FRONTEND_RECEIVED] = {on_received, false},
+    [LM_FRONTEND_RECEIVED] = {on_received, true},
     [LM_FRONTEND_HALF_CLOSED] = {on_half_closed, false},
     [LM_FRONTEND_OVER] = {on_over, false},
     [LM_FRONTEND_ANSWERED] = {on_answered, false},
-    [LM_FRONTEND_CLOSED] = {on_closed, false},
-    [LM_FRONTEND_OTHER_ENDED] = {on_other_ended, false},
 };
 
 static void on_inlet(void *self, void *item, uint64_t now_us, lm_outbox_t *out)
 {
     lm_frontend_clients_t *room = enter(self, now_us, out);
     lm_frontend_event_t *event = item;
-    bool keeps = events[event->kind].keeps;
-    events[event->kind].on(room, event);
+    bool ends = lm_frontend_frame_ends(&room->frame, event, "peers");
+    bool keeps = !ends && events[event->kind].keeps;
+    if (!ends) events[event->kind].on(room, event);
     if (!keeps) lm_frontend_event_free(event);
 }
 
@@ -211,7 +185,9 @@ static void on_inlet(void *self, void *item, uint64_t now_us, lm_outbox_t *out)
 
 static void report(lm_frontend_clients_t *room)
 {
-    lm_frontend_timers_set(&room->timers, &room->report_timer, room->now_us + REPORT_EVERY_US);
+    lm_frontend_timers_set(&room->timers, &room->report_timer,
+                           room->frame.now_us + REPORT_EVERY_US);
+    lm_frontend_audit_tick(&room->frame.audit, room->frame.now_us);
     const struct {
         const char *name, *help;
         uint64_t value;
@@ -236,24 +212,57 @@ static void report(lm_frontend_clients_t *room)
         {"lockmgr_frontend_reports_unknown_total",
          "Such reports by other nodes about nothing that this node remembers.",
          room->reports_unknown},
+        {"lockmgr_frontend_shed_acquires_total",
+         "Acquires refused because the node has more to do than it can.",
+         room->admission.refused[1] + room->frame.driver->ops->refused(room->frame.driver).shed},
+        {"lockmgr_frontend_shed_reads_total",
+         "Reads refused because the node has more to do than it can.", room->admission.refused[0]},
         {"lockmgr_frontend_overloaded_total", "Client calls refused beyond the bound.",
-         room->driver->ops->refused(room->driver).overloaded},
-        {"lockmgr_frontend_unknown_method_total", "Calls of methods that do not exist.",
-         room->driver->ops->refused(room->driver).unknown_method},
+         room->frame.driver->ops->refused(room->frame.driver).overloaded},
+        {"lockmgr_frontend_unknown_method_total",
+         "Calls of methods that do not exist on that port.",
+         room->frame.driver->ops->refused(room->frame.driver).unknown_method},
     };
-    lm_frontend_report_t *all = lm_arena_alloc(room->scratch, sizeof *all);
-    all->arena = room->scratch;
+    lm_frontend_report_t *all = lm_arena_alloc(room->frame.scratch, sizeof *all);
+    all->arena = room->frame.scratch;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         lm_frontend_report_add(all, rows[i].name, rows[i].help, LM_BUS_METRIC_KIND_COUNTER, NULL,
                                lm_bytes(NULL, 0), (double)rows[i].value);
     lm_frontend_report_add(all, "lockmgr_frontend_calls", "Client calls that are open.",
                            LM_BUS_METRIC_KIND_GAUGE, NULL, lm_bytes(NULL, 0),
                            (double)room->n_calls);
-    lm_frontend_report_figures(all, &room->figures, LM_CLIENTS);
-    lm_frontend_report_runtime(all, room->out, LM_CLIENTS);
-    lm_frontend_report_send(all, room->listening ? "UP" : "UNKNOWN",
-                            room->listening ? "" : "the ports are not open yet",
-                            room->listening && !room->stopping, room->out);
+    lm_frontend_refused_t refused = room->frame.driver->ops->refused(room->frame.driver);
+    const struct {
+        const char *reason;
+        uint64_t value;
+    } ended[] = {{"wasteful", refused.wasteful},
+                 {"descriptors", refused.crowded},
+                 {"address", refused.beyond_address},
+                 {"age", refused.aged}};
+    for (size_t i = 0; i < sizeof ended / sizeof *ended; i++)
+        lm_frontend_report_add(all, "lockmgr_frontend_connections_ended_total",
+                               "Connections of others that were ended: they did harm, or their "
+                               "calls outlived their age.",
+                               LM_BUS_METRIC_KIND_COUNTER, "reason", lm_bytes_of(ended[i].reason),
+                               (double)ended[i].value);
+    lm_frontend_report_add(all, "lockmgr_frontend_connections",
+                           "Connections that others have to the gRPC and region ports.",
+                           LM_BUS_METRIC_KIND_GAUGE, NULL, lm_bytes(NULL, 0),
+                           (double)refused.connections);
+    lm_frontend_report_add(all, "lockmgr_frontend_shed_ratio",
+                           "Share of new acquires that is refused for load; above 1 of reads too.",
+                           LM_BUS_METRIC_KIND_GAUGE, NULL, lm_bytes(NULL, 0),
+                           (double)room->admission.share / 1024);
+    lm_frontend_report_add(all, "lockmgr_frontend_delay_seconds",
+                           "Least time that a call took in the last tenth of a second.",
+                           LM_BUS_METRIC_KIND_GAUGE, NULL, lm_bytes(NULL, 0),
+                           (double)room->admission.delay_us / 1e6);
+    lm_frontend_access_report(room, all);
+    lm_frontend_report_figures(all, room->frame.driver->ops->figures(room->frame.driver),
+                               LM_CLIENTS);
+    lm_frontend_report_send(all, room->frame.listening ? "UP" : "UNKNOWN",
+                            room->frame.listening ? "" : "the ports are not open yet",
+                            room->frame.listening && !room->frame.stopping, room->frame.out);
 }
 
 static void on_due(lm_frontend_clients_t *room, lm_frontend_timer_t *timer)
@@ -276,12 +285,22 @@ static void on_wake(void *self, uint64_t now_us, uint64_t late_us, lm_outbox_t *
     while ((timer = lm_frontend_timers_take(&room->timers, now_us))) on_due(room, timer);
 }
 
+/* Tells the driver how much is shed; returns when to look again. */
+static uint64_t shed(lm_frontend_clients_t *room)
+{
+    uint32_t share = lm_frontend_admission_share(&room->admission, room->frame.now_us);
+    if (share != room->shed_told) room->frame.driver->ops->shed(room->frame.driver, share);
+    room->shed_told = share;
+    return share > 0 ? room->admission.window_end_us : UINT64_MAX;
+}
+
 static void on_turn_end(void *self, uint64_t now_us, lm_outbox_t *out)
 {
     lm_frontend_clients_t *room = enter(self, now_us, out);
-    uint64_t next_us = lm_frontend_timers_next(&room->timers);
+    uint64_t next_us = lm_frontend_timers_next(&room->timers), look_us = shed(room);
+    if (look_us < next_us) next_us = look_us;
     if (next_us != UINT64_MAX) lm_outbox_wake(out, next_us);
-    lm_arena_reset(room->scratch);
+    lm_arena_reset(room->frame.scratch);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -289,7 +308,7 @@ static void on_turn_end(void *self, uint64_t now_us, lm_outbox_t *out)
 static void on_stop(void *self, uint64_t now_us, uint64_t grace_us, lm_outbox_t *out)
 {
     lm_frontend_clients_t *room = enter(self, now_us, out);
-    room->stopping = true;
+    room->frame.stopping = true;
     lm_frontend_health_look(room);
     lm_frontend_call_stop_all(room);
     lm_frontend_stream_t *stream;
@@ -297,14 +316,14 @@ static void on_stop(void *self, uint64_t now_us, uint64_t grace_us, lm_outbox_t 
     {
         if (stream->finished) continue;
         stream->finished = true;
-        lm_frontend_clients_fail(room, stream->handle,
-                                 &(lm_frontend_error_t){.code = LM_RC_DRAINING});
+        lm_frontend_frame_fail(&room->frame, stream->handle,
+                               &(lm_frontend_error_t){.code = LM_RC_DRAINING});
     }
-    room->driver->ops->shut(room->driver, grace_us / 4);
+    room->frame.driver->ops->shut(room->frame.driver, grace_us / 4);
 }
 
 static const lm_room_row_t rows[] = {
-    {LM_MSG_START, on_start, STATE_NEW},
+    {LM_MSG_START, on_start, LM_FRONTEND_NEW},
     {LM_MSG_NODE_MODE, on_node_mode, LM_ANY_STATE},
     {LM_MSG_LOCK_ANSWER, lm_frontend_call_on_answer, LM_ANY_STATE},
     {LM_MSG_STATUS_ANSWER, lm_frontend_status_on_answer, LM_ANY_STATE},
@@ -330,15 +349,19 @@ lm_frontend_clients_t *lm_frontend_clients_new(const uint64_t seed[2])
     lm_frontend_clients_t *room = lm_alloc(sizeof *room);
     room->seed[0] = seed[0];
     room->seed[1] = seed[1];
-    room->scratch = lm_arena_new();
-    room->texts = lm_arena_new();
+    lm_frontend_frame_init(&room->frame);
     room->given = lm_alloc(LM_GIVEN_MAX * sizeof *room->given);
     return room;
 }
 
 void lm_frontend_clients_set_driver(lm_frontend_clients_t *room, lm_frontend_driver_t *driver)
 {
-    room->driver = driver;
+    room->frame.driver = driver;
+}
+
+void lm_frontend_clients_set_keys(lm_frontend_clients_t *room, lm_frontend_keys_t *keys)
+{
+    room->frame.keys = keys;
 }
 
 void lm_frontend_clients_destroy(lm_frontend_clients_t **self)
@@ -359,9 +382,9 @@ void lm_frontend_clients_destroy(lm_frontend_clients_t **self)
         free(attempt);
     }
     lm_frontend_timers_clear(&room->timers);
+    lm_access_destroy(&room->access);
     free(room->given);
-    lm_arena_destroy(&room->scratch);
-    lm_arena_destroy(&room->texts);
+    lm_frontend_frame_clear(&room->frame);
     free(room);
     *self = NULL;
 }

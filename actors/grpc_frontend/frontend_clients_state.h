@@ -4,10 +4,10 @@
 
 #include <uthash.h>
 
+#include "frontend_access.h"
+#include "frontend_admission.h"
 #include "frontend_clients.h"
-#include "frontend_config.h"
-#include "frontend_errors.h"
-#include "frontend_figures.h"
+#include "frontend_frame.h"
 #include "frontend_limits.h"
 #include "frontend_timers.h"
 #include "wire_api.h"
@@ -44,14 +44,20 @@ typedef struct {
     uint64_t correlation; /* of the LOCK_CALL */
 } lm_frontend_given_t;
 
-/** A call of a client, or of another node for its client, from CALLED to OVER. */
+typedef struct lm_frontend_stream lm_frontend_stream_t;
+
+/** A call of a client, or of another node for its client, from CALLED to OVER; or one request of a
+ *  stream of KeepAlives, from RECEIVED to its answer. */
 struct lm_frontend_call {
     lm_frontend_timer_t timer; /* first: the next attempt, or the end */
     lm_frontend_clients_t *room;
     lm_frontend_call_t *prev, *next;
-    lm_frontend_handle_t *handle;
+    lm_frontend_handle_t *handle; /* its own, or that of its stream */
+    lm_frontend_stream_t *stream; /* NULL: it is a call of its own */
+    lm_frontend_call_t *prev_of_stream, *next_of_stream;
     const lm_frontend_method_t *method;
     lm_frontend_event_t *event; /* the request as it came */
+    lm_bytes_t identity;        /* of who calls; the call's own copy */
     char request_id[33];        /* made here if the request has none */
     uint64_t begun_us;
     uint64_t give_up_us; /* is answered then at the latest */
@@ -62,6 +68,8 @@ struct lm_frontend_call {
     bool maybe_applied; /* an attempt ended without saying whether it was applied */
     bool changes;       /* the request is not a mere question */
     bool finished;
+    bool weighed;                   /* admission counts it as under way */
+    bool decided;                   /* lock has answered the first attempt */
     lm_rc_t last_refusal;           /* why the last attempt came to nothing */
     lm_frontend_attempt_t *attempt; /* at the own lock */
     lm_frontend_forward_t *forward; /* at the leader */
@@ -72,28 +80,23 @@ struct lm_frontend_call {
     lm_frontend_hop_t in_doubt;     /* a forward that ended without saying whether it granted */
 };
 
-/** A stream of health or reflection. */
-typedef struct lm_frontend_stream {
-    struct lm_frontend_stream *prev, *next;
+/** A stream of health, reflection or KeepAlives. */
+struct lm_frontend_stream {
+    lm_frontend_stream_t *prev, *next;
     lm_frontend_handle_t *handle;
     bool finished;
     bool watching;
     char service[128];
     int32_t status; /* last one told */
-} lm_frontend_stream_t;
+    bool half_closed;
+    lm_frontend_call_t *calls; /* requests without an answer */
+};
 
 struct lm_frontend_clients {
-    lm_frontend_driver_t *driver;
+    lm_frontend_frame_t frame;
     uint64_t seed[2], n_ids;
-    lm_arena_t *scratch; /* emptied at the end of each turn */
-    lm_arena_t *texts;
-
-    lm_outbox_t *out; /* of the turn */
-    uint64_t now_us;
-
-    const lm_bus_node_config_t *config; /* NULL until START */
-    bool listening, stopping, stopped;
-    int32_t mode; /* lm_bus_node_mode_mode_t */
+    int32_t mode;        /* lm_bus_node_mode_mode_t */
+    lm_access_t *access; /* NULL: none is configured, or it has not been read */
 
     bool lock_present;     /* a lock actor has been seen: what is sent may be received */
     uint64_t status_at_us; /* of the last answer; 0: none yet */
@@ -113,21 +116,18 @@ struct lm_frontend_clients {
     lm_frontend_given_t *given; /* LM_GIVEN_MAX slots: a newer grant takes an older's */
     lm_frontend_stream_t *streams;
     lm_frontend_timers_t timers;
-    lm_frontend_timer_t ask_timer, report_timer, stop_timer;
+    lm_frontend_timer_t ask_timer, report_timer;
+    lm_frontend_admission_t admission;
+    uint32_t shed_told; /* the share that the driver has */
 
-    lm_frontend_figures_t figures;
     uint64_t undecodable, oversized, invalid, unknown_peers, wrong_cluster;
+    uint64_t refused[LM_REFUSALS_N];
     uint64_t forwards, forwards_failed, late_grants, undelivered, retries;
     uint64_t reports, reports_unknown;
 };
 
 /* ---- frontend_clients.c ---------------------------------------------------------------------- */
 
-/** Counts and sends the end of a call or stream. */
-void lm_frontend_clients_finish(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
-                                lm_bytes_t message);
-void lm_frontend_clients_fail(lm_frontend_clients_t *room, lm_frontend_handle_t *handle,
-                              const lm_frontend_error_t *error);
 /** Sends a CALL to lock and notes it. */
 lm_frontend_attempt_t *lm_frontend_clients_ask(lm_frontend_clients_t *room,
                                                lm_message_number_t number, const void *body,
@@ -152,13 +152,15 @@ void lm_frontend_call_answer(lm_frontend_call_t *call, const lm_peer_lock_answer
 /** Plans another attempt at the own lock, after a while that grows. */
 void lm_frontend_call_retry(lm_frontend_call_t *call, lm_rc_t why);
 /** The stream is over; frees the call. */
-void lm_frontend_call_over(lm_frontend_call_t *call, bool delivered);
+void lm_frontend_call_over(lm_frontend_call_t *call, bool undelivered);
 /** The node stops: answers every call that still waits. */
 void lm_frontend_call_stop_all(lm_frontend_clients_t *room);
 /** True if the answer grants a lock. */
 bool lm_frontend_call_grants(const lm_peer_lock_answer_t *answer);
 /** The request as LOCK_CALL wants it, decoded into the scratch arena. */
 const lm_peer_lock_call_t *lm_frontend_call_request(lm_frontend_call_t *call);
+/** Its stream is over: nobody waits for it. Frees the call. */
+void lm_frontend_call_leave(lm_frontend_call_t *call);
 /** Frees a call without anything else; when the room ends. */
 void lm_frontend_call_free(lm_frontend_call_t *call);
 
@@ -175,8 +177,13 @@ void lm_frontend_forward_leave(lm_frontend_call_t *call);
 const lm_peer_lock_call_t *lm_frontend_forward_accept(lm_frontend_clients_t *room,
                                                       lm_frontend_event_t *event,
                                                       lm_frontend_hop_t *from);
+/** The message as that node has to get it: sealed where nodes share a key, and empty if it cannot
+ * be sealed now. */
+lm_bytes_t lm_frontend_forward_seal(lm_frontend_clients_t *room, lm_bytes_t node,
+                                    lm_bytes_t message);
 /** The configured peer that speaks, and LM_RC_OK; NULL, and why it is not listened to. */
 const lm_bus_peer_config_t *lm_frontend_forward_sender(lm_frontend_clients_t *room,
+                                                       const lm_frontend_event_t *event,
                                                        lm_bytes_t cluster_id, lm_bytes_t from,
                                                        lm_rc_t *why);
 /** Somebody else leads now: calls at the former leader are tried anew. */
@@ -196,8 +203,7 @@ void lm_frontend_undelivered_remember(lm_frontend_clients_t *room, lm_frontend_h
 /** Another node reports. */
 void lm_frontend_undelivered_begin(lm_frontend_clients_t *room, const lm_frontend_event_t *event);
 
-/* ---- frontend_status.c
- * ---------------------------------------------------------------------------- */
+/* ---- frontend_status.c ----------------------------------------------------------------------- */
 
 /** GetStatus came in. */
 void lm_frontend_status_begin(lm_frontend_clients_t *room, lm_frontend_event_t *event);
@@ -209,14 +215,23 @@ void lm_frontend_status_ask(lm_frontend_clients_t *room);
 /** True if lock and raft are there, as far as this room has heard. */
 bool lm_frontend_status_is_whole(const lm_frontend_clients_t *room);
 
-/* ---- frontend_health.c: health and reflection
- * ------------------------------------------------------ */
+/* ---- frontend_health.c: health and reflection ------------------------------------------------ */
 
 void lm_frontend_health_check(lm_frontend_clients_t *room, lm_frontend_event_t *event);
 void lm_frontend_stream_opened(lm_frontend_clients_t *room, lm_frontend_handle_t *handle);
-void lm_frontend_stream_received(lm_frontend_clients_t *room, const lm_frontend_event_t *event);
+/** Takes over the event. */
+void lm_frontend_stream_received(lm_frontend_clients_t *room, lm_frontend_event_t *event);
 void lm_frontend_stream_half_closed(lm_frontend_clients_t *room, lm_frontend_handle_t *handle);
 void lm_frontend_stream_over(lm_frontend_clients_t *room, lm_frontend_handle_t *handle);
+/** The answer to one request of a stream; ends the stream if its client does not read. */
+void lm_frontend_stream_answer(lm_frontend_clients_t *room, lm_frontend_stream_t *stream,
+                               lm_bytes_t message);
+/** Ends a stream with an error, unless it has ended. */
+void lm_frontend_stream_fail(lm_frontend_clients_t *room, lm_frontend_stream_t *stream,
+                             const lm_frontend_error_t *error);
+/** A request of the stream is dealt with: reads on, or ends it if nothing more will come. */
+void lm_frontend_stream_dealt(lm_frontend_clients_t *room, lm_frontend_stream_t *stream,
+                              size_t size);
 /** Tells every watcher what has changed; called whenever that may be. */
 void lm_frontend_health_look(lm_frontend_clients_t *room);
 

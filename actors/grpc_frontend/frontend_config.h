@@ -12,7 +12,8 @@ lm_frontend_listen_t lm_frontend_config_listen(const lm_bus_node_config_t *confi
 /** The configured voter of that name; NULL: there is none. The node itself is one of them. */
 const lm_bus_peer_config_t *lm_frontend_config_peer(const lm_bus_node_config_t *config,
                                                     lm_bytes_t name);
+/** name: of the node or region that is to answer there. */
 lm_frontend_target_t lm_frontend_config_target(lm_frontend_channel_kind_t kind, lm_bytes_t host,
-                                               uint32_t port);
+                                               uint32_t port, lm_bytes_t name);
 
 #endif

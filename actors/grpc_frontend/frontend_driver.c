@@ -1,14 +1,14 @@
 /* The gRPC thread, and the table of functions through which rooms reach it. */
-#include <grpc/support/log.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "act_host.h"
 #include "base_check.h"
-#include "base_log.h"
+#include "base_door.h"
 #include "frontend_driver_internal.h"
 #include "frontend_errors.h"
+#include "tls_key_file.h"
 
 /* TAKEN_MAX: how many completions are taken at once, to find those of the peers among them.
  * TURN_MAX: how many of the others are handled before gRPC is asked again. */
@@ -49,13 +49,18 @@ void lm_driver_tell_both(lm_driver_t *driver, lm_frontend_event_kind_t kind, con
     }
 }
 
+static void tell_access(lm_driver_t *driver, lm_frontend_event_t *event)
+{
+    if (event) lm_driver_tell(driver, LM_CLIENTS, event);
+}
+
 /* ---- the thread ------------------------------------------------------------------------------ */
 
 /* Again and again, since a call may arrive while the last ones are cancelled. */
 static void maybe_cancel_all(lm_driver_t *driver)
 {
     uint64_t at_us = atomic_load(&driver->shut_at_us);
-    if (at_us && lm_clock_us() >= at_us && driver->serving) lm_server_cancel_all(driver);
+    if (at_us && lm_clock_us() >= at_us) lm_server_cancel_all(driver);
 }
 
 static gpr_timespec in_ms(int64_t ms)
@@ -93,6 +98,7 @@ static bool take_events(lm_driver_t *driver)
         grpc_event event = grpc_completion_queue_next(driver->queue, until, NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN) return driver->later.n > 0;
         if (event.type == GRPC_QUEUE_TIMEOUT) return true;
+        LM_DOOR_ARRIVE(event.tag);
         if (((lm_tag_t *)event.tag)->first)
             handle(event);
         else
@@ -117,8 +123,13 @@ static void handle_later(lm_driver_t *driver)
 static void *run(void *arg)
 {
     lm_driver_t *driver = arg;
+    lm_voice_take(driver->voice);
     while (take_events(driver)) {
         handle_later(driver);
+        lm_frontend_tls_t *tls = atomic_load(&driver->tls);
+        if (tls) lm_frontend_tls_poll(tls, lm_clock_us());
+        lm_frontend_access_file_t *access = atomic_load(&driver->access);
+        if (access) tell_access(driver, lm_frontend_access_file_poll(access, lm_clock_us()));
         maybe_cancel_all(driver);
     }
     return NULL;
@@ -126,20 +137,72 @@ static void *run(void *arg)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static void driver_listen(lm_frontend_driver_t *face, lm_participant_t room,
+/* Whether it is this call that opens the servers. */
+static bool begin_opening(lm_driver_t *driver, lm_participant_t room,
                           const lm_frontend_listen_t *how)
 {
-    lm_driver_t *driver = driver_of(face);
     pthread_mutex_lock(&driver->lock);
     driver->how = *how;
     driver->rooms_listening |= 1U << room;
     bool both = driver->rooms_listening == (1U << LM_CLIENTS | 1U << LM_PEERS);
+    bool mine = both && driver->phase == LM_DRIVER_NEW;
+    if (mine) driver->phase = LM_DRIVER_OPENING;
     pthread_mutex_unlock(&driver->lock);
-    if (!both) return;
+    return mine;
+}
+
+/* False if the other room has shut the driver meanwhile. */
+static bool end_opening(lm_driver_t *driver)
+{
+    pthread_mutex_lock(&driver->lock);
+    bool wanted = atomic_load(&driver->shut_at_us) == 0;
+    driver->phase = wanted ? LM_DRIVER_OPEN : LM_DRIVER_SHUT;
+    pthread_mutex_unlock(&driver->lock);
+    return wanted;
+}
+
+/* Before the servers, so that no call overtakes it. */
+static const char *open_access(lm_driver_t *driver, char text[120])
+{
+    if (!*driver->how.access) return NULL;
+    lm_frontend_event_t *event = NULL;
+    lm_frontend_access_file_t *access =
+        lm_frontend_access_file_new(driver->how.access, &event, text);
+    if (!access) return text;
+    tell_access(driver, event);
+    atomic_store(&driver->access, access);
+    return NULL;
+}
+
+static const char *open_keys(lm_driver_t *driver, lm_frontend_event_kind_t kind, const char *path,
+                             char text[120])
+{
+    char why[120];
+    if (!*path) return NULL;
+    lm_frontend_event_t *event = lm_frontend_event_new(kind, NULL, sizeof(lm_tls_keys_t));
+    if (lm_tls_key_file_read(path, (lm_tls_keys_t *)(void *)event->payload, why)) {
+        lm_driver_tell(driver, LM_PEERS, event);
+        return NULL;
+    }
+    lm_frontend_event_free(event);
+    snprintf(text, 120, "the file of %s %.*s",
+             kind == LM_FRONTEND_PEER_KEYS ? "peer_key" : "region.peer_key", 90, why);
+    return text;
+}
+
+static void driver_listen(lm_frontend_driver_t *face, lm_participant_t room,
+                          const lm_frontend_listen_t *how)
+{
+    lm_driver_t *driver = driver_of(face);
     char text[120];
-    driver->serving = true;
-    const char *why = lm_server_open_all(driver, text, sizeof text);
-    if (why)
+    if (!begin_opening(driver, room, how)) return;
+    const char *why = open_access(driver, text);
+    if (!why) why = open_keys(driver, LM_FRONTEND_PEER_KEYS, driver->how.peer_key, text);
+    if (!why) why = open_keys(driver, LM_FRONTEND_REGION_KEYS, driver->how.region_key, text);
+    if (!why) why = lm_server_open_all(driver, text, sizeof text);
+    if (!end_opening(driver))
+        lm_server_shut_all(driver);
+    else if (why)
         lm_driver_tell_both(driver, LM_FRONTEND_NOT_BOUND, why);
     else
         lm_driver_tell_both(driver, LM_FRONTEND_LISTENING, "");
@@ -193,24 +256,52 @@ static lm_frontend_handle_t *driver_open(lm_frontend_driver_t *face,
     return &exchange->handle;
 }
 
+/* The phase before; servers that are being opened are shut by the room that opens them. */
+static lm_driver_phase_t begin_shutting(lm_driver_t *driver, uint64_t at_us)
+{
+    pthread_mutex_lock(&driver->lock);
+    lm_driver_phase_t before = driver->phase;
+    uint64_t before_us = atomic_load(&driver->shut_at_us);
+    if (before_us == 0 || at_us < before_us) atomic_store(&driver->shut_at_us, at_us);
+    if (before != LM_DRIVER_OPENING) driver->phase = LM_DRIVER_SHUT;
+    pthread_mutex_unlock(&driver->lock);
+    return before;
+}
+
 static void driver_shut(lm_frontend_driver_t *face, uint64_t grace_us)
 {
     lm_driver_t *driver = driver_of(face);
-    uint64_t at_us = lm_clock_us() + grace_us;
-    uint64_t before_us = atomic_load(&driver->shut_at_us);
-    if (before_us == 0 || at_us < before_us) atomic_store(&driver->shut_at_us, at_us);
-    if (before_us != 0) return;
-    if (driver->serving)
-        lm_server_shut_all(driver);
-    else
-        lm_driver_tell_both(driver, LM_FRONTEND_CLOSED, "");
+    lm_driver_phase_t before = begin_shutting(driver, lm_clock_us() + grace_us);
+    if (before == LM_DRIVER_OPEN) lm_server_shut_all(driver);
+    if (before == LM_DRIVER_NEW) lm_driver_tell_both(driver, LM_FRONTEND_CLOSED, "");
+}
+
+static void driver_shed(lm_frontend_driver_t *face, uint32_t share)
+{
+    atomic_store(&driver_of(face)->shed_share, share);
 }
 
 static lm_frontend_refused_t driver_refused(lm_frontend_driver_t *face)
 {
     lm_driver_t *driver = driver_of(face);
-    return (lm_frontend_refused_t){.overloaded = atomic_load(&driver->overloaded),
-                                   .unknown_method = atomic_load(&driver->unknown_method)};
+    lm_guard_figures_t guard = lm_frontend_sentry_figures(atomic_load(&driver->sentry));
+    lm_frontend_tls_t *tls = atomic_load(&driver->tls);
+    return (lm_frontend_refused_t){
+        .overloaded = atomic_load(&driver->overloaded),
+        .shed = atomic_load(&driver->shed),
+        .unknown_method = atomic_load(&driver->unknown_method),
+        .wasteful = guard.ended[LM_GUARD_WASTEFUL],
+        .crowded = guard.ended[LM_GUARD_CROWDED],
+        .beyond_address = guard.ended[LM_GUARD_ADDRESS],
+        .aged = guard.ended[LM_GUARD_AGED],
+        .connections = guard.open,
+        .handshakes = lm_frontend_tls_failed_handshakes(),
+        .certificate_expires_s = tls ? lm_frontend_tls_expires_s(tls) : 0};
+}
+
+static const lm_frontend_figures_t *driver_figures(lm_frontend_driver_t *face)
+{
+    return &driver_of(face)->figures;
 }
 
 static const lm_frontend_driver_ops_t ops = {
@@ -223,32 +314,40 @@ static const lm_frontend_driver_ops_t ops = {
     .cancel = lm_exchange_cancel,
     .stalled = lm_exchange_stalled,
     .drop = lm_exchange_drop,
+    .shed = driver_shed,
     .shut = driver_shut,
     .refused = driver_refused,
+    .figures = driver_figures,
+    .address = lm_exchange_address,
+    .vouch = lm_exchange_vouch,
 };
-
-/* gRPC complains on standard error about whatever a client sends; that is for whoever searches. */
-static void on_grpc_log(gpr_log_func_args *args) { lm_debug("grpc: %s", args->message); }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-lm_frontend_driver_t *lm_frontend_driver_new(lm_frontend_inlet_t clients, lm_frontend_inlet_t peers)
+/* Of a refusal that the driver makes by itself. */
+static lm_bytes_t details_of(lm_rc_t code)
 {
-    gpr_set_log_function(on_grpc_log);
-    grpc_init();
+    lm_arena_t *arena = lm_arena_new();
+    lm_bytes_t details = lm_frontend_error_details(&(lm_frontend_error_t){.code = code}, arena);
+    void *copy = memcpy(lm_alloc(details.size), details.data, details.size);
+    lm_arena_destroy(&arena);
+    return lm_bytes(copy, details.size);
+}
+
+lm_frontend_driver_t *lm_frontend_driver_new(lm_frontend_inlet_t clients, lm_frontend_inlet_t peers,
+                                             bool alone)
+{
     lm_driver_t *driver = lm_alloc(sizeof *driver);
+    driver->alone = alone;
     driver->face.ops = &ops;
+    driver->voice = lm_voice_mine();
     driver->clients = clients;
     driver->peers = peers;
     driver->queue = grpc_completion_queue_create_for_next(NULL);
     pthread_mutex_init(&driver->lock, NULL);
     pthread_cond_init(&driver->changed, NULL);
-    lm_arena_t *arena = lm_arena_new();
-    lm_bytes_t details =
-        lm_frontend_error_details(&(lm_frontend_error_t){.code = LM_RC_OVERLOADED}, arena);
-    driver->overloaded_details =
-        lm_bytes(memcpy(lm_alloc(details.size), details.data, details.size), details.size);
-    lm_arena_destroy(&arena);
+    driver->overloaded_details = details_of(LM_RC_OVERLOADED);
+    driver->wrong_port_details = details_of(LM_RC_WRONG_PORT);
     int error = pthread_create(&driver->thread, NULL, run, driver);
     LM_CHECK(error == 0, "no thread for gRPC: %s", strerror(error));
     pthread_setname_np(driver->thread, "grpc");
@@ -272,12 +371,13 @@ static void end_all(lm_driver_t *driver)
 {
     pthread_mutex_lock(&driver->lock);
     driver->dying = true;
-    for (lm_exchange_t *e = driver->exchanges; e; e = e->next) grpc_call_cancel(e->call, NULL);
+    for (lm_exchange_t *e = driver->exchanges; e; e = e->next)
+        if (e->call) grpc_call_cancel(e->call, NULL);
     pthread_mutex_unlock(&driver->lock);
     drop_all_told(driver);
     driver_shut(&driver->face, 0);
     pthread_mutex_lock(&driver->lock);
-    while (driver->exchanges || (driver->serving && driver->servers_open > 0))
+    while (driver->exchanges || driver->servers_open > 0)
         pthread_cond_wait(&driver->changed, &driver->lock);
     pthread_mutex_unlock(&driver->lock);
 }
@@ -292,10 +392,16 @@ void lm_frontend_driver_destroy(lm_frontend_driver_t **face)
     grpc_completion_queue_shutdown(driver->queue);
     pthread_join(driver->thread, NULL);
     grpc_completion_queue_destroy(driver->queue);
-    grpc_shutdown_blocking();
+    lm_frontend_tls_t *tls = atomic_load(&driver->tls);
+    lm_frontend_tls_destroy(&tls);
+    lm_frontend_sentry_t *sentry = atomic_load(&driver->sentry);
+    lm_frontend_sentry_destroy(&sentry);
+    lm_frontend_access_file_t *access = atomic_load(&driver->access);
+    lm_frontend_access_file_destroy(&access);
     pthread_cond_destroy(&driver->changed);
     pthread_mutex_destroy(&driver->lock);
     free((void *)(uintptr_t)driver->overloaded_details.data);
+    free((void *)(uintptr_t)driver->wrong_port_details.data);
     free(driver->later.events);
     free(driver);
 }

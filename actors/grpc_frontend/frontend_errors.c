@@ -29,7 +29,8 @@ lm_bytes_t lm_frontend_error_details(const lm_frontend_error_t *error, lm_arena_
                                 .domain = lm_bytes_of("lockmgr")};
     details[n_details++] = pack(&lm_rpc_error_info_type, &info, arena);
     if (lm_rc_grpc_status(error->code) == UNAVAILABLE) {
-        lm_pb_duration_t delay = {.nanos = RETRY_MS * 1000000};
+        int32_t delay_ms = error->code == LM_RC_OVERLOADED ? LM_PUSHBACK_MS : RETRY_MS;
+        lm_pb_duration_t delay = {.nanos = delay_ms * 1000000};
         lm_rpc_retry_info_t retry = {.retry_delay = &delay};
         details[n_details++] = pack(&lm_rpc_retry_info_type, &retry, arena);
     }

@@ -10,12 +10,14 @@
  */
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
+#include <grpc/support/alloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "act_host.h"
 #include "base_check.h"
+#include "base_door.h"
 #include "frontend_driver_internal.h"
 #include "frontend_limits.h"
 
@@ -29,6 +31,7 @@ static lm_exchange_t *exchange_of(lm_frontend_handle_t *handle)
 
 static void start_batch(lm_exchange_t *exchange, const grpc_op *ops, size_t n_ops, lm_tag_t *tag)
 {
+    LM_DOOR_LEAVE(tag);
     grpc_call_error error = grpc_call_start_batch(exchange->call, ops, n_ops, tag, NULL);
     LM_CHECK(error == GRPC_CALL_OK, "%s: batch refused: %s", exchange->handle.method->path,
              grpc_call_error_to_string(error));
@@ -36,10 +39,12 @@ static void start_batch(lm_exchange_t *exchange, const grpc_op *ops, size_t n_op
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* A finish that gRPC has taken may have arrived, whatever gRPC says of it later: answers share
+ * writes, and one that breaks off in the middle fails for all of them. */
 static lm_frontend_event_t *over_event(lm_exchange_t *exchange)
 {
     lm_frontend_event_t *event = lm_frontend_event_new(LM_FRONTEND_OVER, &exchange->handle, 0);
-    event->delivered = exchange->finish_ok && !exchange->cancelled;
+    event->undelivered = !exchange->finish_started;
     return event;
 }
 
@@ -87,11 +92,20 @@ static lm_participant_t asking_room(const lm_exchange_t *exchange)
     return forward ? LM_CLIENTS : LM_PEERS;
 }
 
+/* A status that nobody wished, or that never went out, is the caller's: it has gone. */
+static void count_end(lm_exchange_t *exchange)
+{
+    int status = exchange->finish_started ? exchange->finish_status : GRPC_STATUS_CANCELLED;
+    lm_frontend_figures_end(&exchange->driver->figures, exchange->handle.method, status,
+                            exchange->ended_us - exchange->arrived_us);
+}
+
 /* To be called at the end of each completion, with the lock held; releases it. */
 static void unlock_and_maybe_end(lm_exchange_t *exchange)
 {
     bool last = exchange->ended && exchange->pending == 0 && !exchange->over;
     if (last) exchange->over = true;
+    if (last && exchange->handle.incoming) count_end(exchange);
     lm_driver_t *driver = exchange->driver;
     lm_participant_t room = exchange->handle.method ? exchange->handle.method->room : LM_NOBODY;
     bool refused = exchange->refused;
@@ -104,10 +118,33 @@ static void unlock_and_maybe_end(lm_exchange_t *exchange)
     if (last && refused) lm_exchange_free(exchange);
 }
 
+static void credit(lm_exchange_t *exchange, int64_t bytes)
+{
+    lm_frontend_sentry_credit(atomic_load(&exchange->driver->sentry), exchange->connection, bytes);
+}
+
+void lm_exchange_vouch(lm_frontend_driver_t *face, lm_frontend_handle_t *handle)
+{
+    (void)face;
+    lm_exchange_t *exchange = exchange_of(handle);
+    lm_frontend_sentry_vouch(atomic_load(&exchange->driver->sentry), exchange->connection);
+}
+
+/* Of the calls of its connection. */
+static void count(lm_exchange_t *exchange, int more)
+{
+    const lm_frontend_method_t *method = exchange->handle.method;
+    bool wait = method && method->id == LM_METHOD_ACQUIRE;
+    lm_frontend_sentry_count(atomic_load(&exchange->driver->sentry), exchange->connection, more,
+                             wait);
+}
+
 static void on_end(lm_tag_t *tag, bool ok)
 {
     (void)ok; /* always true, says gRPC */
     lm_exchange_t *exchange = LM_TAG_OWNER(tag, lm_exchange_t, end_tag);
+    count(exchange, -1);
+    if (exchange->cancelled) credit(exchange, -(int64_t)exchange->weight);
     pthread_mutex_lock(&exchange->lock);
     exchange->ended = true;
     exchange->ended_us = lm_clock_us();
@@ -148,21 +185,23 @@ lm_frontend_event_t *lm_exchange_event_of(lm_frontend_event_kind_t kind, lm_exch
     return event;
 }
 
+static lm_participant_t reader_room(const lm_exchange_t *exchange)
+{
+    return exchange->handle.method->room;
+}
+
 /* With the lock held. */
 static void read_next(lm_exchange_t *exchange)
 {
     if (exchange->reading || exchange->read_closed || exchange->ended || exchange->over) return;
-    if (exchange->unread_bytes >= LM_UNREAD_BYTES_MAX) return;
+    size_t unread_max =
+        reader_room(exchange) == LM_CLIENTS ? LM_CLIENT_UNREAD_BYTES_MAX : LM_UNREAD_BYTES_MAX;
+    if (exchange->unread_bytes >= unread_max) return;
     exchange->reading = true;
     exchange->pending++;
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE,
                   .data.recv_message.recv_message = &exchange->incoming};
     start_batch(exchange, &op, 1, &exchange->read_tag);
-}
-
-static lm_participant_t reader_room(const lm_exchange_t *exchange)
-{
-    return exchange->handle.method->room;
 }
 
 static void on_read(lm_tag_t *tag, bool ok)
@@ -178,6 +217,9 @@ static void on_read(lm_tag_t *tag, bool ok)
                                : LM_MESSAGE_BYTES_MAX;
         event = lm_exchange_event_of(LM_FRONTEND_RECEIVED, exchange, exchange->incoming, bytes_max);
         exchange->unread_bytes += event->size + EVENT_WEIGHT_BYTES;
+        size_t size = grpc_byte_buffer_length(exchange->incoming);
+        if (exchange->handle.incoming)
+            credit(exchange, (int64_t)size + LM_STREAM_MESSAGE_BYTES_EXTRA);
     } else {
         exchange->read_closed = true;
         if (exchange->handle.incoming)
@@ -306,10 +348,10 @@ static void on_written(lm_tag_t *tag, bool ok)
 
 static void on_finished(lm_tag_t *tag, bool ok)
 {
+    (void)ok;
     lm_exchange_t *exchange = LM_TAG_OWNER(tag, lm_exchange_t, finish_tag);
     pthread_mutex_lock(&exchange->lock);
     exchange->pending--;
-    exchange->finish_ok = ok;
     unlock_and_maybe_end(exchange);
 }
 
@@ -353,6 +395,7 @@ void lm_exchange_finish(lm_frontend_driver_t *face, lm_frontend_handle_t *handle
     bool may = !exchange->over && !exchange->ended && !exchange->finishing;
     if (may && finish_by_cancelling(exchange, how)) {
         exchange->finishing = exchange->finish_started = true;
+        exchange->finish_status = how->status;
     } else if (may) {
         exchange->finishing = true;
         exchange->finish_status = how->status;
@@ -379,6 +422,18 @@ bool lm_exchange_stalled(lm_frontend_driver_t *face, lm_frontend_handle_t *handl
     return stalled;
 }
 
+void lm_exchange_address(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
+                         char address[LM_ADDRESS_BYTES])
+{
+    (void)face;
+    lm_exchange_t *exchange = exchange_of(handle);
+    pthread_mutex_lock(&exchange->lock);
+    char *peer = exchange->over ? NULL : grpc_call_get_peer(exchange->call);
+    pthread_mutex_unlock(&exchange->lock);
+    snprintf(address, LM_ADDRESS_BYTES, "%s", peer ? peer : "");
+    gpr_free(peer);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 lm_exchange_t *lm_exchange_new(lm_driver_t *driver, const lm_frontend_method_t *method,
@@ -386,8 +441,15 @@ lm_exchange_t *lm_exchange_new(lm_driver_t *driver, const lm_frontend_method_t *
 {
     lm_exchange_t *exchange = lm_alloc(sizeof *exchange);
     exchange->handle = (lm_frontend_handle_t){.method = method, .incoming = incoming};
+    lm_frontend_tls_t *tls = incoming ? atomic_load(&driver->tls) : NULL;
+    bool as_node = method && method->between_nodes;
+    if (tls) exchange->handle.party = lm_frontend_tls_party(tls, call, as_node);
     exchange->driver = driver;
     exchange->call = call;
+    if (incoming) {
+        exchange->arrived_us = lm_clock_us();
+        lm_frontend_figures_begin(&driver->figures, method);
+    }
     exchange->queue_end = &exchange->queue;
     exchange->finish_details = grpc_empty_slice();
     exchange->status_text = grpc_empty_slice();
@@ -404,6 +466,16 @@ lm_exchange_t *lm_exchange_new(lm_driver_t *driver, const lm_frontend_method_t *
     driver->exchanges = exchange;
     pthread_mutex_unlock(&driver->lock);
     return exchange;
+}
+
+void lm_exchange_weigh(lm_exchange_t *exchange, uint16_t port, size_t bytes)
+{
+    char *peer = grpc_call_get_peer(exchange->call);
+    exchange->connection = lm_frontend_sentry_key(peer, port);
+    gpr_free(peer);
+    exchange->weight = (uint32_t)bytes;
+    credit(exchange, (int64_t)bytes);
+    count(exchange, 1);
 }
 
 void lm_exchange_accept(lm_exchange_t *exchange)
@@ -476,12 +548,8 @@ void lm_exchange_free(lm_exchange_t *exchange)
     LM_CHECK(exchange->over, "%s: dropped before its end",
              exchange->handle.method ? exchange->handle.method->path : "?");
     pthread_mutex_lock(&driver->lock);
-    if (exchange->prev)
-        exchange->prev->next = exchange->next;
-    else
-        driver->exchanges = exchange->next;
-    if (exchange->next) exchange->next->prev = exchange->prev;
-    pthread_cond_broadcast(&driver->changed);
+    grpc_call *call = exchange->call;
+    exchange->call = NULL; /* nobody cancels it any more */
     pthread_mutex_unlock(&driver->lock);
     const lm_frontend_method_t *method = exchange->handle.method;
     if (exchange->in_backlog) atomic_fetch_sub(&driver->client_backlog, 1);
@@ -489,14 +557,25 @@ void lm_exchange_free(lm_exchange_t *exchange)
         atomic_fetch_sub(&driver->client_calls, 1);
     while (exchange->queue) forget_first(exchange);
     free(exchange->finish_text);
+    free((void *)(uintptr_t)exchange->handle.party);
+    free((void *)(uintptr_t)exchange->handle.bearer);
     if (exchange->finish_message) grpc_byte_buffer_destroy(exchange->finish_message);
     if (exchange->incoming) grpc_byte_buffer_destroy(exchange->incoming);
     grpc_slice_unref(exchange->finish_details);
     grpc_slice_unref(exchange->status_text);
     grpc_metadata_array_destroy(&exchange->initial);
     grpc_metadata_array_destroy(&exchange->trailing);
-    grpc_call_unref(exchange->call);
+    grpc_call_unref(call);
     if (exchange->channel) lm_channel_release(driver, exchange->channel);
+    /* Last: whoever waits for an empty list then takes channels and driver apart. */
+    pthread_mutex_lock(&driver->lock);
+    if (exchange->prev)
+        exchange->prev->next = exchange->next;
+    else
+        driver->exchanges = exchange->next;
+    if (exchange->next) exchange->next->prev = exchange->prev;
+    pthread_cond_broadcast(&driver->changed);
+    pthread_mutex_unlock(&driver->lock);
     pthread_mutex_destroy(&exchange->lock);
     free(exchange);
 }

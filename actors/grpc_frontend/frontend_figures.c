@@ -1,5 +1,9 @@
 #include "frontend_figures.h"
 
+#include "act_status.h"
+
+enum { UNKNOWN_STATUS = 2 };
+
 /* As metrics of gRPC name the status codes. */
 static const char *const status_names[LM_GRPC_STATUSES] = {
     "OK",       "Canceled",        "Unknown",          "InvalidArgument",   "DeadlineExceeded",
@@ -8,15 +12,43 @@ static const char *const status_names[LM_GRPC_STATUSES] = {
     "DataLoss", "Unauthenticated",
 };
 
-void lm_frontend_figures_started(lm_frontend_figures_t *figures, const lm_frontend_method_t *method)
+/* One thread counts: no locked instruction is needed. */
+static void add_one(_Atomic uint64_t *number)
 {
-    figures->started[method->id]++;
+    uint64_t now = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, now + 1, memory_order_relaxed);
 }
 
-void lm_frontend_figures_handled(lm_frontend_figures_t *figures, const lm_frontend_method_t *method,
-                                 int status)
+static size_t row_of(const lm_frontend_method_t *method)
 {
-    if (status >= 0 && status < LM_GRPC_STATUSES) figures->handled[method->id][status]++;
+    return method ? (size_t)method->id : LM_METHODS;
+}
+
+void lm_frontend_figures_begin(lm_frontend_figures_t *figures, const lm_frontend_method_t *method)
+{
+    add_one(&figures->started[row_of(method)]);
+}
+
+void lm_frontend_figures_end(lm_frontend_figures_t *figures, const lm_frontend_method_t *method,
+                             int status, uint64_t duration_us)
+{
+    size_t row = row_of(method);
+    if (status < 0 || status >= LM_GRPC_STATUSES) status = UNKNOWN_STATUS;
+    add_one(&figures->handled[row][status]);
+    lm_histogram_note(&figures->took[row], duration_us);
+}
+
+/* ---- the report ------------------------------------------------------------------------------ */
+
+static const lm_frontend_method_t unknown_method = {
+    .service = "unknown", .name = "unknown", .type = "unknown", .room = LM_CLIENTS};
+
+/* Of the methods of that room; NULL: the row belongs to the other one. */
+static const lm_frontend_method_t *method_of(int row, lm_participant_t room)
+{
+    const lm_frontend_method_t *method = &unknown_method;
+    if (row < LM_METHODS) method = lm_frontend_method((lm_frontend_method_id_t)row);
+    return method->room == room ? method : NULL;
 }
 
 static lm_bus_detail_t *labels_of(lm_arena_t *arena, const lm_frontend_method_t *method,
@@ -55,41 +87,64 @@ void lm_frontend_report_add(lm_frontend_report_t *report, const char *name, cons
     metric->n_labels = 1;
 }
 
-void lm_frontend_report_figures(lm_frontend_report_t *report, const lm_frontend_figures_t *figures,
-                                lm_participant_t room)
+static bool has_taken_some(const lm_histogram_t *histogram)
 {
-    for (int id = 0; id < LM_METHODS; id++) {
-        const lm_frontend_method_t *method = lm_frontend_method((lm_frontend_method_id_t)id);
-        if (method->room != room) continue;
-        lm_bus_metric_t *metric = add(report, "grpc_server_started_total", "Calls that came in.",
-                                      LM_BUS_METRIC_KIND_COUNTER, (double)figures->started[id]);
+    uint64_t counts[LM_HISTOGRAM_BUCKETS], all = 0;
+    lm_histogram_read(histogram, counts);
+    for (int i = 0; i < LM_HISTOGRAM_BUCKETS; i++) all += counts[i];
+    return all > 0;
+}
+
+static void add_started(lm_frontend_report_t *report, const lm_frontend_figures_t *figures,
+                        lm_participant_t room)
+{
+    for (int row = 0; row < LM_METHOD_ROWS; row++) {
+        const lm_frontend_method_t *method = method_of(row, room);
+        if (!method) continue;
+        lm_bus_metric_t *metric =
+            add(report, "grpc_server_started_total", "Calls and streams that came in.",
+                LM_BUS_METRIC_KIND_COUNTER, (double)figures->started[row]);
         if (metric) metric->labels = labels_of(report->arena, method, NULL, &metric->n_labels);
-    }
-    for (int id = 0; id < LM_METHODS; id++) {
-        const lm_frontend_method_t *method = lm_frontend_method((lm_frontend_method_id_t)id);
-        for (int status = 0; status < LM_GRPC_STATUSES && method->room == room; status++) {
-            uint64_t value = figures->handled[id][status];
-            if (value == 0) continue;
-            lm_bus_metric_t *metric =
-                add(report, "grpc_server_handled_total", "Calls that were answered, by status.",
-                    LM_BUS_METRIC_KIND_COUNTER, (double)value);
-            if (!metric) return;
-            metric->labels =
-                labels_of(report->arena, method, status_names[status], &metric->n_labels);
-        }
     }
 }
 
-void lm_frontend_report_runtime(lm_frontend_report_t *report, const lm_outbox_t *out,
+static void add_times(lm_frontend_report_t *report, const lm_frontend_figures_t *figures,
+                      lm_participant_t room)
+{
+    for (int row = 0; row < LM_METHOD_ROWS && report->n < LM_FIGURES_MAX; row++) {
+        const lm_frontend_method_t *method = method_of(row, room);
+        if (!method || !has_taken_some(&figures->took[row])) continue;
+        lm_bus_metric_t *metric = &report->metrics[report->n++];
+        *metric = lm_status_histogram(
+            "grpc_server_handling_seconds",
+            "From the arrival of a call or stream to its end, waiting and refusals included.",
+            &figures->took[row], report->arena);
+        metric->labels = labels_of(report->arena, method, NULL, &metric->n_labels);
+    }
+}
+
+static void add_handled(lm_frontend_report_t *report, const lm_frontend_method_t *method,
+                        const _Atomic uint64_t counts[LM_GRPC_STATUSES])
+{
+    for (int status = 0; status < LM_GRPC_STATUSES; status++) {
+        if (counts[status] == 0) continue;
+        lm_bus_metric_t *metric = add(report, "grpc_server_handled_total",
+                                      "Calls and streams that have ended, by status.",
+                                      LM_BUS_METRIC_KIND_COUNTER, (double)counts[status]);
+        if (!metric) return;
+        metric->labels = labels_of(report->arena, method, status_names[status], &metric->n_labels);
+    }
+}
+
+void lm_frontend_report_figures(lm_frontend_report_t *report, const lm_frontend_figures_t *figures,
                                 lm_participant_t room)
 {
-    lm_bytes_t self = lm_bytes_of(lm_participant_name(room));
-    const lm_host_counter_t *counters;
-    size_t n = lm_outbox_counters(out, &counters);
-    for (size_t i = 0; i < n; i++)
-        lm_frontend_report_add(report, counters[i].name, counters[i].help,
-                               LM_BUS_METRIC_KIND_COUNTER, "actor", self,
-                               (double)counters[i].value);
+    add_started(report, figures, room);
+    add_times(report, figures, room);
+    for (int row = 0; row < LM_METHOD_ROWS; row++) {
+        const lm_frontend_method_t *method = method_of(row, room);
+        if (method) add_handled(report, method, figures->handled[row]);
+    }
 }
 
 void lm_frontend_report_send(lm_frontend_report_t *report, const char *state, const char *reason,
@@ -100,5 +155,5 @@ void lm_frontend_report_send(lm_frontend_report_t *report, const char *state, co
                                    .n_metrics = report->n,
                                    .metrics = report->metrics,
                                    .ready = ready};
-    lm_outbox_send(out, LM_HEALTH, LM_MSG_STATUS_REPORT, &body);
+    lm_status_send(out, &body);
 }

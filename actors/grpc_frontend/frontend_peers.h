@@ -13,6 +13,7 @@
 #define LM_FRONTEND_PEERS_H
 
 #include "frontend_driver.h"
+#include "frontend_keys.h"
 
 typedef struct lm_frontend_peers lm_frontend_peers_t;
 
@@ -23,5 +24,7 @@ extern const lm_room_t lm_frontend_peers_room;
 lm_frontend_peers_t *lm_frontend_peers_new(uint32_t counter, uint64_t seed);
 void lm_frontend_peers_set_driver(lm_frontend_peers_t *room, lm_frontend_driver_t *driver);
 void lm_frontend_peers_destroy(lm_frontend_peers_t **room);
+/** The keys of both rooms; needed only where peer_key is configured. */
+void lm_frontend_peers_set_keys(lm_frontend_peers_t *room, lm_frontend_keys_t *keys);
 
 #endif

@@ -21,6 +21,12 @@ static void end(lm_frontend_call_t *call)
 
 void lm_frontend_status_begin(lm_frontend_clients_t *room, lm_frontend_event_t *event)
 {
+    lm_frontend_error_t error;
+    if (!lm_frontend_access_permit(room, event->handle, NULL, &error)) {
+        lm_frontend_frame_fail(&room->frame, event->handle, &error);
+        lm_frontend_event_free(event);
+        return;
+    }
     lm_frontend_call_t *call = lm_alloc(sizeof *call);
     call->room = room;
     call->handle = event->handle;
@@ -30,10 +36,10 @@ void lm_frontend_status_begin(lm_frontend_clients_t *room, lm_frontend_event_t *
     uint64_t within_us = ANSWER_WITHIN_US;
     if (event->deadline_us) {
         uint64_t left_us =
-            event->deadline_us > room->now_us ? event->deadline_us - room->now_us : 0;
+            event->deadline_us > room->frame.now_us ? event->deadline_us - room->frame.now_us : 0;
         if (left_us / 2 < within_us) within_us = left_us / 2;
     }
-    call->give_up_us = room->now_us + within_us;
+    call->give_up_us = room->frame.now_us + within_us;
     DL_APPEND(room->calls, call);
     room->n_calls++;
     lm_bus_status_query_t query = {0};
@@ -45,17 +51,18 @@ void lm_frontend_status_begin(lm_frontend_clients_t *room, lm_frontend_event_t *
 static void answer_alone(lm_frontend_call_t *call)
 {
     lm_frontend_clients_t *room = call->room;
-    const lm_bus_node_config_t *config = room->config;
+    const lm_bus_node_config_t *config = room->frame.config;
     lm_api_response_header_t header = {.cluster_id = lm_bytes_of(room->cluster_id),
                                        .region = config->region,
                                        .node = config->node};
     lm_api_member_t *members =
-        lm_arena_alloc(room->scratch, (config->n_peers + 1) * sizeof *members);
+        lm_arena_alloc(room->frame.scratch, (config->n_peers + 1) * sizeof *members);
     for (size_t i = 0; i < config->n_peers; i++) {
-        members[i] = (lm_api_member_t){
-            .name = config->peers[i].name,
-            .address = lm_arena_print(room->scratch, "%.*s:%u", LM_BYTES_ARG(config->peers[i].host),
-                                      config->peers[i].grpc_port)};
+        members[i] =
+            (lm_api_member_t){.name = config->peers[i].name,
+                              .address = lm_arena_print(room->frame.scratch, "%.*s:%u",
+                                                        LM_BYTES_ARG(config->peers[i].host),
+                                                        config->peers[i].grpc_port)};
     }
     lm_api_get_status_response_t response = {
         .header = &header,
@@ -67,9 +74,9 @@ static void answer_alone(lm_frontend_call_t *call)
         .ttl_min_ms = config->lock_min_timeout_ms,
         .ttl_max_ms = config->lock_max_timeout_ms,
         .problem = lm_bytes_of("the lock actor of this node is away")};
-    lm_frontend_clients_finish(
-        room, call->handle,
-        lm_wire_encode(&lm_api_get_status_response_type, &response, room->scratch));
+    lm_frontend_frame_finish(
+        &room->frame, call->handle,
+        lm_wire_encode(&lm_api_get_status_response_type, &response, room->frame.scratch));
 }
 
 /* ---- what the answer tells the room ---------------------------------------------------------- */
@@ -83,7 +90,7 @@ static void note_leader(lm_frontend_clients_t *room, lm_bytes_t leader)
 
 static void note(lm_frontend_clients_t *room, const lm_api_get_status_response_t *status)
 {
-    room->status_at_us = room->now_us;
+    room->status_at_us = room->frame.now_us;
     room->role = status->role;
     if (status->header && status->header->cluster_id.size)
         snprintf(room->cluster_id, sizeof room->cluster_id, "%.*s",
@@ -95,20 +102,20 @@ static void note(lm_frontend_clients_t *room, const lm_api_get_status_response_t
 bool lm_frontend_status_is_whole(const lm_frontend_clients_t *room)
 {
     if (!room->lock_present || room->status_at_us == 0) return false;
-    if (room->now_us > room->status_at_us + FRESH_US) return false;
+    if (room->frame.now_us > room->status_at_us + FRESH_US) return false;
     return room->role == LM_API_RAFT_ROLE_FOLLOWER || room->role == LM_API_RAFT_ROLE_CANDIDATE ||
-           room->role == LM_API_RAFT_ROLE_LEADER;
+           room->role == LM_API_RAFT_ROLE_LEADER || room->role == LM_API_RAFT_ROLE_SURPLUS;
 }
 
 void lm_frontend_status_ask(lm_frontend_clients_t *room)
 {
     bool soon = room->n_forwards > 0 || !lm_frontend_status_is_whole(room);
     lm_frontend_timers_set(&room->timers, &room->ask_timer,
-                           room->now_us + (soon ? ASK_SOON_US : ASK_EVERY_US));
-    if (room->question || !room->config) return;
+                           room->frame.now_us + (soon ? ASK_SOON_US : ASK_EVERY_US));
+    if (room->question || !room->frame.config) return;
     lm_bus_status_query_t query = {0};
     room->question = lm_frontend_clients_ask(room, LM_MSG_STATUS_QUERY, &query,
-                                             room->now_us + ANSWER_WITHIN_US, NULL);
+                                             room->frame.now_us + ANSWER_WITHIN_US, NULL);
 }
 
 static lm_frontend_attempt_t *take(lm_frontend_clients_t *room, uint64_t correlation)
@@ -124,8 +131,8 @@ static lm_frontend_attempt_t *take(lm_frontend_clients_t *room, uint64_t correla
 void lm_frontend_status_on_answer(void *self, const lm_message_t *message, lm_outbox_t *out)
 {
     lm_frontend_clients_t *room = self;
-    room->out = out;
-    room->now_us = message->now_us;
+    room->frame.out = out;
+    room->frame.now_us = message->now_us;
     lm_frontend_attempt_t *attempt = take(room, message->from.correlation);
     if (!attempt) return;
     lm_frontend_call_t *call = attempt->call;
@@ -134,9 +141,9 @@ void lm_frontend_status_on_answer(void *self, const lm_message_t *message, lm_ou
     if (!call) return;
     call->attempt = NULL;
     end(call);
-    lm_frontend_clients_finish(
-        room, call->handle,
-        lm_wire_encode(&lm_api_get_status_response_type, message->body, room->scratch));
+    lm_frontend_frame_finish(
+        &room->frame, call->handle,
+        lm_wire_encode(&lm_api_get_status_response_type, message->body, room->frame.scratch));
 }
 
 void lm_frontend_status_failed(lm_frontend_clients_t *room, lm_frontend_attempt_t *attempt,

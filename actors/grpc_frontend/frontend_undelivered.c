@@ -1,11 +1,13 @@
 /* Grants that found nobody: to whom that is told, and what other nodes tell (S10, S13).
  *
  * Invariants
- *   FU1  A forward is reported only if its answer was not passed on, or did not reach the client:
- *        a grant that somebody has must never count as unanswered.
+ *   FU1  A forward is reported only if its answer was not passed on, or came when the client's call
+ *        was over: a grant that somebody has, or may have, must never count as unanswered (S10a).
+ *        What was handed to a connection that broke may have arrived.
  *   FU2  A report is one attempt with a short deadline. Where it is lost, the hold lives at most
- * one TTL. FU3  The edge alone numbers its forwards, so it can report also one whose answer it
- * never saw. The node that granted remembers what the number stands for, and forgets it when it
+ *        one TTL.
+ *   FU3  The edge alone numbers its forwards, so it can report also one whose answer it never
+ *        saw. The node that granted remembers what the number stands for, and forgets it when it
  *        restarts. */
 #include "frontend_clients_state.h"
 
@@ -15,7 +17,7 @@ void lm_frontend_undelivered_own(lm_frontend_clients_t *room, uint64_t correlati
 {
     room->undelivered++;
     lm_bus_answer_undelivered_t body = {.correlation = correlation};
-    lm_outbox_send(room->out, LM_LOCK, LM_MSG_ANSWER_UNDELIVERED, &body);
+    lm_outbox_send(room->frame.out, LM_LOCK, LM_MSG_ANSWER_UNDELIVERED, &body);
 }
 
 /* ---- to other nodes -------------------------------------------------------------------------- */
@@ -24,13 +26,16 @@ void lm_frontend_undelivered_report(lm_frontend_clients_t *room, lm_frontend_hop
 {
     if (!hop.peer || room->n_reports == LM_REPORTS_MAX) return;
     lm_peer_undelivered_request_t request = {.cluster_id = lm_bytes_of(room->cluster_id),
-                                             .from = room->config->node,
+                                             .from = room->frame.config->node,
                                              .forward_id = hop.id};
-    lm_frontend_target_t target =
-        lm_frontend_config_target(LM_CHANNEL_FORWARD, hop.peer->host, hop.peer->grpc_port);
-    lm_bytes_t bytes = lm_wire_encode(&lm_peer_undelivered_request_type, &request, room->scratch);
-    bool sent = room->driver->ops->call(room->driver, &target, LM_METHOD_UNDELIVERED, bytes,
-                                        room->now_us + REPORT_WITHIN_US, NULL);
+    lm_frontend_target_t target = lm_frontend_config_target(LM_CHANNEL_FORWARD, hop.peer->host,
+                                                            hop.peer->raft_port, hop.peer->name);
+    lm_bytes_t bytes =
+        lm_wire_encode(&lm_peer_undelivered_request_type, &request, room->frame.scratch);
+    bytes = lm_frontend_forward_seal(room, hop.peer->name, bytes);
+    bool sent = bytes.size > 0 &&
+                room->frame.driver->ops->call(room->frame.driver, &target, LM_METHOD_UNDELIVERED,
+                                              bytes, room->frame.now_us + REPORT_WITHIN_US, NULL);
     if (!sent) return;
     room->n_reports++;
     room->reports++;
@@ -39,7 +44,7 @@ void lm_frontend_undelivered_report(lm_frontend_clients_t *room, lm_frontend_hop
 void lm_frontend_undelivered_reported(lm_frontend_clients_t *room, lm_frontend_handle_t *handle)
 {
     room->n_reports--;
-    room->driver->ops->drop(room->driver, handle);
+    room->frame.driver->ops->drop(room->frame.driver, handle);
 }
 
 /* ---- from other nodes ------------------------------------------------------------------------ */
@@ -78,22 +83,22 @@ void lm_frontend_undelivered_begin(lm_frontend_clients_t *room, const lm_fronten
     } else {
         error.code =
             lm_wire_decode(&lm_peer_undelivered_request_type, lm_frontend_event_payload(event),
-                           room->scratch, &decoded, NULL);
+                           room->frame.scratch, &decoded, NULL);
         if (error.code != LM_RC_OK) room->undecodable++;
     }
     const lm_peer_undelivered_request_t *request = decoded;
     if (error.code == LM_RC_OK) {
         hop.id = request->forward_id;
-        hop.peer =
-            lm_frontend_forward_sender(room, request->cluster_id, request->from, &error.code);
+        hop.peer = lm_frontend_forward_sender(room, event, request->cluster_id, request->from,
+                                              &error.code);
     }
     if (error.code != LM_RC_OK) {
-        lm_frontend_clients_fail(room, event->handle, &error);
+        lm_frontend_frame_fail(&room->frame, event->handle, &error);
         return;
     }
     take_report(room, hop);
     static const lm_peer_undelivered_response_t done;
-    lm_frontend_clients_finish(
-        room, event->handle,
-        lm_wire_encode(&lm_peer_undelivered_response_type, &done, room->scratch));
+    lm_frontend_frame_finish(
+        &room->frame, event->handle,
+        lm_wire_encode(&lm_peer_undelivered_response_type, &done, room->frame.scratch));
 }

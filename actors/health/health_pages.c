@@ -1,34 +1,43 @@
-/* JSON pages: discovery, health, info. Paths are rows of a table. */
+/* Which path is which page; discovery and health. Paths are rows of a table. */
 #include "health_pages.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#include "base_arena.h"
+#include "health_json.h"
 
-static const char actuator_json[] = "application/vnd.spring-boot.actuator.v3+json";
-
-static health_answer_t answer_json(unsigned code, json_t *json)
+/* Whoever asks for no type of JSON in particular, or for something else, gets the newest. */
+static const char *content_type_of(const char *accept)
 {
-    health_answer_t answer = {.code = code, .content_type = actuator_json};
+    static const char *const types[] = {"application/vnd.spring-boot.actuator.v3+json",
+                                        "application/vnd.spring-boot.actuator.v2+json",
+                                        "application/json"};
+    for (size_t i = 0; accept && i < sizeof types / sizeof *types; i++)
+        if (strstr(accept, types[i])) return types[i];
+    return types[0];
+}
+
+health_answer_t health_json_answer(const health_request_t *request, unsigned code, json_t *json)
+{
+    health_answer_t answer = {.code = code, .content_type = content_type_of(request->accept)};
     answer.body = json_dumps(json, JSON_COMPACT);
     answer.size = strlen(answer.body);
     json_decref(json);
     return answer;
 }
 
-static json_t *text(lm_bytes_t bytes)
+json_t *health_json_text(lm_bytes_t bytes)
 {
     return json_stringn(bytes.size ? (const char *)bytes.data : "", bytes.size);
 }
 
-static health_answer_t not_found(const char *path)
+/* A path is whatever a client has percent-encoded; JSON takes no other text than UTF-8. */
+health_answer_t health_json_error(const health_request_t *request, unsigned code, const char *words)
 {
-    return answer_json(
-        404, json_pack("{s:i,s:s,s:s}", "status", 404, "error", "Not Found", "path", path));
+    const char *shown = lm_bytes_are_utf8(lm_bytes_of(request->path)) ? request->path : "";
+    return health_json_answer(
+        request, code,
+        json_pack("{s:i,s:s,s:s}", "status", (int)code, "error", words, "path", shown));
 }
 
 /* ---- components ------------------------------------------------------------------------------ */
@@ -73,34 +82,80 @@ static json_t *detail_value(const lm_bus_detail_t *detail)
     if (detail->plain)
         value =
             json_loadb((const char *)detail->value.data, detail->value.size, JSON_DECODE_ANY, NULL);
-    return value ? value : text(detail->value);
+    return value ? value : health_json_text(detail->value);
 }
 
-static json_t *details_of(const health_t *health, lm_participant_t participant)
+json_t *health_json_details(const health_t *health, lm_participant_t participant)
 {
     const lm_bus_status_report_t *report = health_voice(health, participant)->report;
     json_t *details = json_object();
     if (!report) return details;
     for (size_t i = 0; i < report->n_details; i++) {
-        char *key = strndup((const char *)report->details[i].key.data, report->details[i].key.size);
+        lm_bytes_t name = report->details[i].key;
+        char *key = strndup(name.size ? (const char *)name.data : "", name.size);
         json_object_set_new(details, key, detail_value(&report->details[i]));
         free(key);
     }
-    if (report->reason.size) json_object_set_new(details, "reason", text(report->reason));
+    if (report->reason.size)
+        json_object_set_new(details, "reason", health_json_text(report->reason));
     return details;
+}
+
+static json_t *disk_component(const health_t *health, health_status_t *status)
+{
+    const health_system_t *system = health_system(health);
+    *status = health_disk(health);
+    json_t *details = json_object();
+    if (system->has_disk) {
+        json_object_set_new(details, "total", json_integer((json_int_t)system->disk_bytes));
+        json_object_set_new(details, "free", json_integer((json_int_t)system->disk_free_bytes));
+        json_object_set_new(details, "threshold", json_integer((json_int_t)HEALTH_DISK_THRESHOLD));
+        json_object_set_new(details, "path", health_json_text(health_config(health)->data_dir));
+    }
+    return component(*status, details);
+}
+
+/** One component per peer, from the links as the frontend reports them: UP or UNKNOWN, for a peer
+ *  that cannot be reached is not this node's illness. NULL if there are none. */
+static json_t *peers_component(const health_t *health)
+{
+    const lm_bus_status_report_t *report = health_voice(health, LM_PEERS)->report;
+    json_t *inner = json_object();
+    bool all = true;
+    for (size_t i = 0; report && i < report->n_metrics; i++) {
+        const lm_bus_metric_t *m = &report->metrics[i];
+        if (!lm_bytes_equal(m->name, lm_bytes_of("lockmgr_peer_link_up")) || m->n_labels != 1)
+            continue;
+        lm_bytes_t name = m->labels[0].value;
+        char *peer = strndup(name.size ? (const char *)name.data : "", name.size);
+        all = all && m->value > 0;
+        json_object_set_new(inner, peer,
+                            component(m->value > 0 ? HEALTH_UP : HEALTH_UNKNOWN, NULL));
+        free(peer);
+    }
+    if (json_object_size(inner) == 0) {
+        json_decref(inner);
+        return NULL;
+    }
+    json_t *json = component(all ? HEALTH_UP : HEALTH_UNKNOWN, NULL);
+    json_object_set_new(json, "components", inner);
+    return json;
 }
 
 static json_t *raft_component(const health_t *health, health_status_t *status)
 {
     *status = health_component(health, LM_RAFT);
-    return component(*status, details_of(health, LM_RAFT));
+    json_t *json = component(*status, health_json_details(health, LM_RAFT)),
+           *peers = peers_component(health);
+    if (peers) json_object_set_new(json, "components", json_pack("{s:o}", "peers", peers));
+    return json;
 }
 
 /** One component per other region below the region component. */
 static json_t *region_component(const health_t *health, health_status_t *status)
 {
     *status = health_component(health, LM_GATEWAY);
-    json_t *json = component(*status, NULL), *details = details_of(health, LM_GATEWAY);
+    json_t *json = component(*status, NULL), *details = health_json_details(health, LM_GATEWAY);
     json_t *inner = json_object();
     const char *region;
     json_t *value;
@@ -122,12 +177,13 @@ static json_t *region_component(const health_t *health, health_status_t *status)
 enum { IN_ROOT = 1, IN_LIVENESS = 2, IN_READINESS = 4 };
 
 /* Sorted by name, as the pages show them. Readiness does not count for the root (H1): a node that
- * is not ready is not ill. */
+ * is not ready is not ill. Nor does the disk (H3). */
 static const struct {
     const char *name;
     component_fn *make;
     unsigned shown_in, counts_in;
 } components[] = {
+    {"diskSpace", disk_component, IN_ROOT, 0},
     {"livenessState", liveness_component, IN_ROOT | IN_LIVENESS, IN_ROOT | IN_LIVENESS},
     {"raft", raft_component, IN_ROOT | IN_READINESS, IN_ROOT | IN_READINESS},
     {"readinessState", readiness_component, IN_ROOT | IN_READINESS, IN_READINESS},
@@ -136,7 +192,14 @@ static const struct {
 
 enum { N_COMPONENTS = sizeof components / sizeof *components };
 
-static health_answer_t health_group(const health_t *health, unsigned group)
+/** Whether components are shown; what their states mean for a group is, in any case. */
+static bool shows_components(const health_t *health)
+{
+    return !lm_bytes_equal(health_config(health)->actuator_health_details, lm_bytes_of("never"));
+}
+
+static health_answer_t health_group(const health_t *health, const health_request_t *request,
+                                    unsigned group)
 {
     json_t *shown = json_object(), *json = json_object();
     health_status_t all = HEALTH_UNKNOWN;
@@ -147,53 +210,82 @@ static health_answer_t health_group(const health_t *health, unsigned group)
         if (components[i].counts_in & group) all = health_worse(all, status);
     }
     json_object_set_new(json, "status", json_string(health_status_name(all)));
-    json_object_set_new(json, "components", shown);
+    if (shows_components(health)) json_object_set(json, "components", shown);
+    json_decref(shown);
     if (group == IN_ROOT)
         json_object_set_new(json, "groups", json_pack("[s,s]", "liveness", "readiness"));
-    return answer_json(health_http_code(all), json);
+    return health_json_answer(request, health_http_code(all), json);
 }
 
 static health_answer_t page_root(const health_t *h, const health_request_t *r)
 {
-    (void)r;
-    return health_group(h, IN_ROOT);
+    return health_group(h, r, IN_ROOT);
 }
 
 static health_answer_t page_liveness(const health_t *h, const health_request_t *r)
 {
-    (void)r;
-    return health_group(h, IN_LIVENESS);
+    return health_group(h, r, IN_LIVENESS);
 }
 
 static health_answer_t page_readiness(const health_t *h, const health_request_t *r)
 {
-    (void)r;
-    return health_group(h, IN_READINESS);
+    return health_group(h, r, IN_READINESS);
 }
 
-/** The component at name or name/sub; NULL if there is none. The caller owns it. */
-static json_t *find_component(const health_t *health, const char *path, health_status_t *status)
+static health_status_t status_of(const json_t *json)
 {
-    const char *slash = strchr(path, '/');
-    size_t length = slash ? (size_t)(slash - path) : strlen(path);
-    for (size_t i = 0; i < N_COMPONENTS; i++) {
+    const char *name = json_string_value(json_object_get(json, "status"));
+    for (int i = HEALTH_DOWN; name && i <= HEALTH_UNKNOWN; i++)
+        if (strcmp(name, health_status_name((health_status_t)i)) == 0) return (health_status_t)i;
+    return HEALTH_UNKNOWN;
+}
+
+/** The component at a path like raft or raft/peers/n2 below json; NULL if there is none. */
+static json_t *descend(json_t *json, const char *path)
+{
+    while (json && *path) {
+        size_t length = strcspn(path, "/");
+        char *name = strndup(path, length);
+        json = json_object_get(json_object_get(json, "components"), name);
+        free(name);
+        path += length;
+        if (*path == '/' && *++path == 0) return NULL; /* a slash at the end */
+    }
+    return json;
+}
+
+/** A component by itself; there is none where components are not shown. */
+static health_answer_t page_component(const health_t *h, const health_request_t *r,
+                                      const char *path)
+{
+    size_t length = strcspn(path, "/");
+    for (size_t i = 0; shows_components(h) && i < N_COMPONENTS; i++) {
         if (strlen(components[i].name) != length || strncmp(components[i].name, path, length) != 0)
             continue;
-        json_t *json = components[i].make(health, status);
-        if (!slash) return json;
-        json_t *inner =
-            json_incref(json_object_get(json_object_get(json, "components"), slash + 1));
+        health_status_t status;
+        json_t *json = components[i].make(h, &status);
+        json_t *found = json_incref(path[length] ? descend(json, path + length + 1) : json);
         json_decref(json);
-        if (inner)
-            *status = strcmp(json_string_value(json_object_get(inner, "status")), "UP") == 0
-                          ? HEALTH_UP
-                          : HEALTH_UNKNOWN;
-        return inner;
+        if (found && (!path[length] || path[length + 1]))
+            return health_json_answer(r, health_http_code(status_of(found)), found);
+        json_decref(found);
     }
-    return NULL;
+    return health_json_error(r, 404, "Not Found");
 }
 
 /* ---- other pages ----------------------------------------------------------------------------- */
+
+/** endpoint: NULL for what is always there. */
+static bool is_exposed(const health_t *health, const char *endpoint)
+{
+    lm_bytes_t list = health_config(health)->actuator_include;
+    bool found = !endpoint;
+    for (size_t at = 0, end; !found && at < list.size; at = end + 1) {
+        for (end = at; end < list.size && list.data[end] != ',';) end++;
+        found = lm_bytes_equal(lm_bytes(list.data + at, end - at), lm_bytes_of(endpoint));
+    }
+    return found;
+}
 
 static json_t *link_to(const char *href, bool templated)
 {
@@ -202,82 +294,96 @@ static json_t *link_to(const char *href, bool templated)
 
 static health_answer_t page_links(const health_t *h, const health_request_t *r)
 {
-    (void)h;
-    (void)r;
+    static const struct {
+        const char *name, *href, *endpoint;
+    } rows[] = {
+        {"self", "/actuator", NULL},
+        {"env", "/actuator/env", "env"},
+        {"env-toMatch", "/actuator/env/{toMatch}", "env"},
+        {"health", "/actuator/health", "health"},
+        {"health-path", "/actuator/health/{*path}", "health"},
+        {"info", "/actuator/info", "info"},
+        {"loggers", "/actuator/loggers", "loggers"},
+        {"loggers-name", "/actuator/loggers/{name}", "loggers"},
+        {"locks", "/actuator/locks", "locks"},
+        {"metrics", "/actuator/metrics", "metrics"},
+        {"metrics-requiredMetricName", "/actuator/metrics/{requiredMetricName}", "metrics"},
+        {"prometheus", "/actuator/prometheus", "prometheus"},
+        {"raft", "/actuator/raft", "raft"},
+        {"threaddump", "/actuator/threaddump", "threaddump"},
+    };
     json_t *links = json_object();
-    json_object_set_new(links, "self", link_to("/actuator", false));
-    json_object_set_new(links, "health", link_to("/actuator/health", false));
-    json_object_set_new(links, "health-path", link_to("/actuator/health/{*path}", true));
-    json_object_set_new(links, "info", link_to("/actuator/info", false));
-    json_object_set_new(links, "prometheus", link_to("/actuator/prometheus", false));
-    return answer_json(200, json_pack("{s:o}", "_links", links));
-}
-
-static health_answer_t page_info(const health_t *h, const health_request_t *r)
-{
-    (void)r;
-    const lm_bus_node_config_t *config = health_config(h);
-    const lm_bus_raft_role_event_t *role = health_role(h);
-    struct utsname os;
-    uname(&os);
-    json_t *lockmgr = json_object();
-    json_object_set_new(lockmgr, "region", text(config->region));
-    json_object_set_new(lockmgr, "nodeId", text(config->node));
-    json_object_set_new(lockmgr, "clusterId", text(role ? role->cluster_id : lm_bytes(NULL, 0)));
-    json_object_set_new(lockmgr, "protocolVersion", json_integer(1));
-    json_t *json = json_object();
-    json_object_set_new(json, "build",
-                        json_pack("{s:s,s:s}", "name", "lockmgr", "version", LM_VERSION));
-    json_object_set_new(
-        json, "os",
-        json_pack("{s:s,s:s,s:s}", "name", os.sysname, "version", os.release, "arch", os.machine));
-    json_object_set_new(
-        json, "process",
-        json_pack("{s:i,s:i,s:I}", "pid", (int)getpid(), "parentPid", (int)getppid(), "cpus",
-                  (json_int_t)sysconf(_SC_NPROCESSORS_ONLN)));
-    json_object_set_new(json, "lockmgr", lockmgr);
-    return answer_json(200, json);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (is_exposed(h, rows[i].endpoint))
+            json_object_set_new(links, rows[i].name,
+                                link_to(rows[i].href, strchr(rows[i].href, '{') != NULL));
+    return health_json_answer(r, 200, json_pack("{s:o}", "_links", links));
 }
 
 /* ---- routing --------------------------------------------------------------------------------- */
 
 static const struct {
-    const char *path;
+    const char *path, *endpoint;
     health_answer_t (*get)(const health_t *health, const health_request_t *request);
 } pages[] = {
-    {"/actuator", page_links},
-    {"/actuator/health", page_root},
-    {"/actuator/health/liveness", page_liveness},
-    {"/actuator/health/readiness", page_readiness},
-    {"/actuator/info", page_info},
-    {"/actuator/prometheus", health_metrics_page},
-    {"/livez", page_liveness},
-    {"/readyz", page_readiness},
+    {"/actuator", NULL, page_links},
+    {"/actuator/env", "env", health_env_page},
+    {"/actuator/health", "health", page_root},
+    {"/actuator/health/liveness", "health", page_liveness},
+    {"/actuator/health/readiness", "health", page_readiness},
+    {"/actuator/info", "info", health_info_page},
+    {"/actuator/loggers", "loggers", health_info_loggers},
+    {"/actuator/locks", "locks", health_state_locks},
+    {"/actuator/metrics", "metrics", health_metrics_names},
+    {"/actuator/prometheus", "prometheus", health_prometheus_page},
+    {"/actuator/raft", "raft", health_state_raft},
+    {"/actuator/threaddump", "threaddump", health_dump_page},
+    {"/livez", "health", page_liveness},
+    {"/readyz", "health", page_readiness},
 };
 
-static const char component_prefix[] = "/actuator/health/";
+/* Pages whose path goes on with a name. */
+static const struct {
+    const char *prefix, *endpoint;
+    health_answer_t (*get)(const health_t *health, const health_request_t *request,
+                           const char *name);
+} families[] = {
+    {"/actuator/env/", "env", health_env_one},
+    {"/actuator/health/", "health", page_component},
+    {"/actuator/loggers/", "loggers", health_info_logger},
+    {"/actuator/metrics/", "metrics", health_metrics_one},
+};
+
+/* What an orchestrator asks, which has no token. */
+static bool is_open(const char *path)
+{
+    static const char *const open[] = {"/actuator/health", "/actuator/health/liveness",
+                                       "/actuator/health/readiness", "/livez", "/readyz"};
+    for (size_t i = 0; i < sizeof open / sizeof *open; i++)
+        if (strcmp(path, open[i]) == 0) return true;
+    return false;
+}
 
 health_answer_t health_pages_get(const health_t *health, const health_request_t *request)
 {
+    if (request->stranger && !is_open(request->path))
+        return health_json_error(request, 401, "Unauthorized: a bearer token is needed");
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        if (strcmp(request->path, pages[i].path) == 0) return pages[i].get(health, request);
-    size_t prefix = sizeof component_prefix - 1;
-    if (strncmp(request->path, component_prefix, prefix) == 0) {
-        health_status_t status;
-        json_t *json = find_component(health, request->path + prefix, &status);
-        if (json) return answer_json(health_http_code(status), json);
+        if (strcmp(request->path, pages[i].path) == 0 && is_exposed(health, pages[i].endpoint))
+            return pages[i].get(health, request);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        size_t length = strlen(families[i].prefix);
+        if (strncmp(request->path, families[i].prefix, length) == 0 &&
+            is_exposed(health, families[i].endpoint))
+            return families[i].get(health, request, request->path + length);
     }
-    return not_found(request->path);
+    return health_json_error(request, 404, "Not Found");
 }
 
-bool health_pages_known(const health_t *health, const char *path)
+health_answer_t health_pages_refuse(const health_t *health, const health_request_t *request)
 {
-    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        if (strcmp(path, pages[i].path) == 0) return true;
-    size_t prefix = sizeof component_prefix - 1;
-    if (strncmp(path, component_prefix, prefix) != 0) return false;
-    health_status_t status;
-    json_t *json = find_component(health, path + prefix, &status);
-    json_decref(json);
-    return json != NULL;
+    health_answer_t answer = health_pages_get(health, request);
+    if (answer.code == 404 || answer.code == 401) return answer;
+    free(answer.body);
+    return health_json_error(request, 405, "Method Not Allowed: GET and HEAD only");
 }

@@ -12,6 +12,7 @@
  *   U4  Nobody is told of a hold while an Abandon of it is on its way (S10c): repeats are parked,
  *       and an Acquire that was on its way before had its listener counted then. */
 #include "base_check.h"
+#include "base_fault.h"
 #include "lock_state.h"
 
 static void listen(lm_lock_call_t *call, bool pending)
@@ -26,24 +27,16 @@ static void propose(lm_lock_room_t *room, lm_lock_call_t *call)
         lm_lock_answer_error(room, call, LM_RC_OVERLOADED, "", "too many commands are waiting");
         return;
     }
-    lm_command_t command = {.kind = LM_COMMAND_ACQUIRE,
-                            .key = call->key,
-                            .body_hash = call->body_hash,
-                            .name = call->name,
-                            .mode = call->mode,
-                            .ttl_ms = call->ttl_ms,
-                            .wait = call->wait,
-                            .stamp = call->stamp,
-                            .seen = call->seen};
+    lm_command_t command = lm_lock_calls_command(call, LM_COMMAND_ACQUIRE);
     lm_lock_propose_add(room, &command, call->party, NULL);
-    call->maybe_applied = true;
+    lm_lock_party_set_maybe(call->party, call->key.request_id, true);
     listen(call, true);
 }
 
 /* A request that the table knows, or that is on its way: then record is NULL. */
 static void repeat(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t *record)
 {
-    if (!call->read)
+    if (!call->read && !LM_FAULT(REPEAT_UNREAD))
         lm_lock_read_add(room, call);
     else if (!record || record->state == LM_RECORD_WAITING)
         listen(call, !record);
@@ -53,19 +46,39 @@ static void repeat(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t
         lm_lock_answer_finished(room, call, record, 0);
 }
 
+/* What the table knows of the request, and by that whether it is refused, as apply would. What a
+ * table that lags may not know - a session that was opened since, numbers that were done since - is
+ * left to apply. */
+static lm_rc_t look_up(const lm_lock_room_t *room, const lm_lock_call_t *call,
+                       const lm_record_t **record)
+{
+    const lm_table_t *table = room->table;
+    *record = NULL;
+    if (call->session) {
+        const lm_session_t *session;
+        lm_rc_t rc = lm_table_enter(table, call->session, call->key.identity,
+                                    lm_bytes(call->secret, sizeof call->secret), &session);
+        bool unsure = call->session > lm_table_op_seq(table) || LM_FAULT(ENDED_ADMITS);
+        if (rc == LM_RC_SESSION_ENDED && unsure) return LM_RC_OK;
+        if (rc == LM_RC_OK) rc = lm_session_admits(table, session, call->request_number);
+        if (rc == LM_RC_WINDOW_FULL) return LM_RC_OK;
+        if (rc != LM_RC_OK) return rc;
+    }
+    return lm_table_lookup(table, LM_COMMAND_ACQUIRE, &call->key, call->body_hash, record);
+}
+
 void lm_lock_acquire_decide(lm_lock_room_t *room, lm_lock_call_t *call)
 {
     lm_lock_party_t *party = call->party;
     const lm_record_t *record;
-    lm_rc_t rc =
-        lm_table_lookup(room->table, LM_COMMAND_ACQUIRE, &call->key, call->body_hash, &record);
+    lm_rc_t rc = look_up(room, call, &record);
     const lm_lock_proposal_t *same = lm_lock_party_acquire_of(party, call->key.request_id);
     if (rc == LM_RC_OK && !record && same && same->command.body_hash != call->body_hash)
         rc = LM_RC_REQUEST_REUSED;
     if (record || same) call->maybe_applied = true;
     if (rc != LM_RC_OK)
-        lm_lock_answer_error(room, call, rc, "request_id", lm_rc_text(rc));
-    else if (party->parks)
+        lm_lock_change_answer_code(room, call, rc);
+    else if (party->parks && !LM_FAULT(NO_PARKING))
         lm_lock_calls_enlist(call, LM_STAGE_PARKED, NULL);
     else if (record || same)
         repeat(room, call, record);
@@ -125,8 +138,7 @@ static void tell_finished(lm_lock_room_t *room, lm_lock_call_t *call, const lm_e
 
 static void tell_refused(lm_lock_room_t *room, lm_lock_call_t *call, const lm_effect_t *effect)
 {
-    const char *field = effect->code == LM_RC_REQUEST_REUSED ? "request_id" : "";
-    lm_lock_answer_error(room, call, effect->code, field, lm_rc_text(effect->code));
+    lm_lock_change_answer_refused(room, call, effect);
 }
 
 /* An owner who waits for the lock asked again without wanting to wait. */
@@ -140,7 +152,7 @@ void lm_lock_acquire_applied(lm_lock_room_t *room, lm_lock_proposal_t *proposal,
                              const lm_effect_t *effect)
 {
     lm_lock_party_t *party = proposal->party;
-    const lm_bytes_t *id = &proposal->command.key.request_id;
+    const lm_bytes_t *id = &proposal->key.request_id;
     no_longer_pending(party, id);
     switch (effect->kind) {
     case LM_EFFECT_ACQUIRED:
@@ -177,6 +189,12 @@ static void tell_cancelled(lm_lock_room_t *room, lm_lock_call_t *call, const lm_
     lm_lock_answer_not_granted(room, call, LM_API_ACQUIRE_RESULT_CANCELLED, effect->op_seq);
 }
 
+static void tell_session_ended(lm_lock_room_t *room, lm_lock_call_t *call,
+                               const lm_effect_t *effect)
+{
+    lm_lock_session_call_ended(room, call, effect->end);
+}
+
 /* The wait was taken for unheard of. Whoever listens nevertheless begins anew. */
 static void tell_left(lm_lock_room_t *room, lm_lock_call_t *call, const lm_effect_t *effect)
 {
@@ -189,9 +207,15 @@ void lm_lock_acquire_wait_ended(lm_lock_room_t *room, const lm_effect_t *effect)
     lm_lock_party_t *party =
         lm_lock_party_find(room, effect->name, effect->key.identity, effect->key.owner);
     if (!party) return;
-    lm_tell_t *each = effect->end == LM_END_TIMED_OUT   ? tell_timed_out
-                      : effect->end == LM_END_CANCELLED ? tell_cancelled
-                                                        : tell_left;
+    static lm_tell_t *const of_end[] = {
+        [LM_END_ABANDONED] = tell_left,
+        [LM_END_TIMED_OUT] = tell_timed_out,
+        [LM_END_CANCELLED] = tell_cancelled,
+        [LM_END_EXPIRED] = tell_session_ended,
+        [LM_END_SESSION_CLOSED] = tell_session_ended,
+    };
+    lm_tell_t *each = effect->end < sizeof of_end / sizeof *of_end ? of_end[effect->end] : NULL;
+    LM_CHECK(each, "a wait ended by %d", effect->end);
     tell(room, party, NULL, effect, each);
     lm_lock_party_settle(room, party);
 }
@@ -201,7 +225,7 @@ void lm_lock_acquire_wait_ended(lm_lock_room_t *room, const lm_effect_t *effect)
 void lm_lock_acquire_refused(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code)
 {
     lm_lock_party_t *party = proposal->party;
-    const lm_bytes_t *id = &proposal->command.key.request_id;
+    const lm_bytes_t *id = &proposal->key.request_id;
     for (lm_lock_call_t *call = TAILQ_FIRST(&party->calls), *next; call; call = next) {
         next = TAILQ_NEXT(call, in_party);
         if (call->stage != LM_STAGE_LISTENING || !lm_bytes_equal(*id, call->key.request_id))

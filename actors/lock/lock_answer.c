@@ -6,6 +6,7 @@
  *   N2  hold_id and token are those of the record at this moment. */
 #include "base_check.h"
 #include "lock_hold_id.h"
+#include "lock_session_id.h"
 #include "lock_state.h"
 
 lm_api_response_header_t *lm_lock_answer_header(lm_lock_room_t *room, uint64_t op_seq)
@@ -26,6 +27,18 @@ static void send(lm_lock_room_t *room, lm_lock_call_t *call, const lm_peer_lock_
     lm_lock_calls_free(room, call);
 }
 
+void lm_lock_answer_result(lm_lock_room_t *room, lm_lock_call_t *call,
+                           const lm_peer_lock_answer_t *answer)
+{
+    send(room, call, answer);
+}
+
+/* A numbered request has no id. */
+static lm_bytes_t request_id_of(const lm_lock_call_t *call)
+{
+    return call->request_number ? (lm_bytes_t){0} : call->key.request_id;
+}
+
 static void count_acquire(lm_lock_room_t *room, const lm_lock_call_t *call, int result)
 {
     if (call->kind != LM_PEER_LOCK_CALL_REQUEST_ACQUIRE || !call->mode) return;
@@ -40,6 +53,7 @@ void lm_lock_answer_error(lm_lock_room_t *room, lm_lock_call_t *call, lm_rc_t co
                                     .field = lm_bytes_of(field),
                                     .text = lm_bytes_of(text)};
     count_acquire(room, call, 0);
+    if (code == LM_RC_STALE_HOLD) room->figures.stale_holds++;
     send(room, call, &answer);
 }
 
@@ -55,7 +69,8 @@ void lm_lock_answer_forward(lm_lock_room_t *room, lm_lock_call_t *call)
                                     .code = call->maybe_applied ? LM_RC_OUTCOME_UNKNOWN : LM_RC_OK,
                                     .leader = lm_lock_lead_name(room),
                                     .stamp = call->stamp,
-                                    .seen = call->seen};
+                                    .seen = call->seen,
+                                    .unstamped = !call->stamped};
     send(room, call, &answer);
 }
 
@@ -65,7 +80,7 @@ static void send_acquire(lm_lock_room_t *room, lm_lock_call_t *call,
                          lm_api_acquire_response_t *response, uint64_t op_seq)
 {
     response->header = lm_lock_answer_header(room, op_seq);
-    response->request_id = call->key.request_id;
+    response->request_id = request_id_of(call);
     lm_peer_lock_answer_t answer = {.kind = LM_PEER_ANSWER_KIND_RESULT,
                                     .response_case = LM_PEER_LOCK_ANSWER_RESPONSE_ACQUIRE,
                                     .acquire = response};
@@ -77,32 +92,44 @@ void lm_lock_answer_granted(lm_lock_room_t *room, lm_lock_call_t *call, const lm
                             uint64_t op_seq)
 {
     LM_CHECK(record->state == LM_RECORD_HOLDING, "granted in state %d", record->state);
-    lm_lock_lease_t *lease = lm_lock_lease_find(room, record->seat.number);
-    LM_CHECK(lease, "hold %llu has no lease", (unsigned long long)record->seat.number);
+    lm_lock_lease_t *lease = lm_lock_lease_of(room, record);
     lm_api_acquire_response_t response = {
         .result = LM_API_ACQUIRE_RESULT_GRANTED,
         .hold_id = lm_lock_hold_id_make(room->scratch, record->seat.number, record->claim),
-        .token = record->token,
-        .lease_remaining_ms = lm_lock_lease_remaining_ms(room, lease),
-        .ttl_ms = record->ttl_ms};
-    lm_lock_lease_tell(room, lease, &call->from);
+        .token = lm_record_token(record),
+        .lease_remaining_ms = lm_lock_lease_remaining_ms(room, record),
+        .ttl_ms = lm_lock_lease_ttl_ms(room, record)};
+    lm_lock_told_add(room, lease, &call->from);
+    lm_histogram_note(&room->figures.waits, room->now_us - call->arrived_us);
     send_acquire(room, call, &response, op_seq);
 }
 
-static lm_api_lock_mode_t mode_of(lm_mode_t mode)
+lm_api_lock_mode_t lm_lock_answer_mode(lm_mode_t mode)
 {
     return mode == LM_MODE_SHARED ? LM_API_LOCK_MODE_SHARED : LM_API_LOCK_MODE_EXCLUSIVE;
 }
 
-static void fill_holder(const lm_lock_room_t *room, const lm_seat_t *seat, lm_api_holder_t *holder)
+/* Who holds or waits: an owner, or a session and who opened that. */
+static void name_party(lm_lock_room_t *room, const lm_record_t *record, lm_bytes_t *owner,
+                       lm_bytes_t *session_id, lm_bytes_t *client)
+{
+    uint64_t number = lm_record_session(record);
+    if (!number) {
+        *owner = lm_record_key(record).owner;
+        return;
+    }
+    *session_id = lm_lock_session_id_make(room->scratch, number);
+    *client = lm_session_info(lm_table_session(room->table, number)).key.owner;
+}
+
+static void fill_holder(lm_lock_room_t *room, const lm_seat_t *seat, lm_api_holder_t *holder)
 {
     const lm_record_t *record = lm_record_of(seat);
-    const lm_lock_lease_t *lease = lm_lock_lease_find((lm_lock_room_t *)room, seat->number);
-    holder->owner = lm_record_key(record).owner;
-    holder->mode = mode_of(seat->mode);
+    name_party(room, record, &holder->owner, &holder->session_id, &holder->client);
+    holder->mode = lm_lock_answer_mode(lm_seat_mode(seat));
     holder->token = seat->token;
-    holder->lease_remaining_ms = lease ? lm_lock_lease_remaining_ms(room, lease) : 0;
-    holder->ttl_ms = record->ttl_ms;
+    holder->lease_remaining_ms = lm_lock_lease_remaining_ms(room, record);
+    holder->ttl_ms = lm_lock_lease_ttl_ms(room, record);
 }
 
 static lm_api_holder_t *holders_of(lm_lock_room_t *room, const lm_lock_value_t *value, size_t most,
@@ -110,8 +137,8 @@ static lm_api_holder_t *holders_of(lm_lock_room_t *room, const lm_lock_value_t *
 {
     *n = value->n_holders < most ? value->n_holders : most;
     lm_api_holder_t *holders = lm_arena_alloc(room->scratch, *n * sizeof *holders);
-    const lm_seat_t *seat = value->holders;
-    for (size_t i = 0; i < *n; i++, seat = seat->next) fill_holder(room, seat, &holders[i]);
+    const lm_seat_t *seat = lm_lock_holders(value);
+    for (size_t i = 0; i < *n; i++, seat = lm_seat_next(seat)) fill_holder(room, seat, &holders[i]);
     return holders;
 }
 
@@ -131,8 +158,9 @@ void lm_lock_answer_not_granted(lm_lock_room_t *room, lm_lock_call_t *call,
 static void answer_ended(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t *record,
                          lm_api_end_cause_t cause, uint64_t op_seq)
 {
-    lm_api_acquire_response_t response = {
-        .result = LM_API_ACQUIRE_RESULT_ENDED, .token = record->token, .end_cause = cause};
+    lm_api_acquire_response_t response = {.result = LM_API_ACQUIRE_RESULT_ENDED,
+                                          .token = lm_record_token(record),
+                                          .end_cause = cause};
     send_acquire(room, call, &response, op_seq);
 }
 
@@ -171,7 +199,7 @@ void lm_lock_answer_released(lm_lock_room_t *room, lm_lock_call_t *call, int64_t
 {
     lm_api_release_response_t response = {.header = lm_lock_answer_header(room, op_seq),
                                           .token = token,
-                                          .request_id = call->key.request_id};
+                                          .request_id = request_id_of(call)};
     lm_peer_lock_answer_t answer = {.kind = LM_PEER_ANSWER_KIND_RESULT,
                                     .response_case = LM_PEER_LOCK_ANSWER_RESPONSE_RELEASE,
                                     .release = &response};
@@ -181,12 +209,10 @@ void lm_lock_answer_released(lm_lock_room_t *room, lm_lock_call_t *call, int64_t
 void lm_lock_answer_renewed(lm_lock_room_t *room, lm_lock_call_t *call, const lm_record_t *record,
                             uint64_t op_seq)
 {
-    lm_lock_lease_t *lease = lm_lock_lease_find(room, record->seat.number);
-    LM_CHECK(lease, "renewed hold %llu has no lease", (unsigned long long)record->seat.number);
     lm_api_renew_response_t response = {
         .header = lm_lock_answer_header(room, op_seq),
-        .token = record->token,
-        .lease_remaining_ms = lm_lock_lease_remaining_ms(room, lease),
+        .token = lm_record_token(record),
+        .lease_remaining_ms = lm_lock_lease_remaining_ms(room, record),
         .ttl_ms = record->ttl_ms};
     lm_peer_lock_answer_t answer = {.kind = LM_PEER_ANSWER_KIND_RESULT,
                                     .response_case = LM_PEER_LOCK_ANSWER_RESPONSE_RENEW,
@@ -199,13 +225,12 @@ void lm_lock_answer_cancel(lm_lock_room_t *room, lm_lock_call_t *call, const lm_
 {
     lm_api_cancel_response_t response = {.header = lm_lock_answer_header(room, op_seq)};
     if (record->state == LM_RECORD_HOLDING) {
-        lm_lock_lease_t *lease = lm_lock_lease_find(room, record->seat.number);
-        LM_CHECK(lease, "hold %llu has no lease", (unsigned long long)record->seat.number);
+        lm_lock_lease_t *lease = lm_lock_lease_of(room, record);
         response.result = LM_API_CANCEL_RESULT_GRANTED;
         response.hold_id = lm_lock_hold_id_make(room->scratch, record->seat.number, record->claim);
-        response.token = record->token;
-        response.lease_remaining_ms = lm_lock_lease_remaining_ms(room, lease);
-        lm_lock_lease_tell(room, lease, &call->from);
+        response.token = lm_record_token(record);
+        response.lease_remaining_ms = lm_lock_lease_remaining_ms(room, record);
+        lm_lock_told_add(room, lease, &call->from);
     } else if (record->state == LM_RECORD_RETIRED) {
         response.result = LM_API_CANCEL_RESULT_CANCELLED;
     } else {
@@ -224,11 +249,13 @@ static lm_api_waiter_t *waiters_of(lm_lock_room_t *room, const lm_lock_value_t *
 {
     *n = value->n_waiters < most ? value->n_waiters : most;
     lm_api_waiter_t *waiters = lm_arena_alloc(room->scratch, *n * sizeof *waiters);
-    const lm_seat_t *seat = value->waiters;
-    for (size_t i = 0; i < *n; i++, seat = seat->next) {
-        lm_request_key_t key = lm_record_key(lm_record_of(seat));
-        waiters[i] = (lm_api_waiter_t){
-            .owner = key.owner, .mode = mode_of(seat->mode), .request_id = key.request_id};
+    const lm_seat_t *seat = lm_lock_waiters(value);
+    for (size_t i = 0; i < *n; i++, seat = lm_seat_next(seat)) {
+        const lm_record_t *record = lm_record_of(seat);
+        lm_bytes_t id = lm_record_key(record).request_id;
+        waiters[i].mode = lm_lock_answer_mode(lm_seat_mode(seat));
+        name_party(room, record, &waiters[i].owner, &waiters[i].session_id, &waiters[i].client);
+        if (!lm_number_of_text(id)) waiters[i].request_id = id;
     }
     return waiters;
 }

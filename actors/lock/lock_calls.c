@@ -15,8 +15,10 @@
 #include <stdlib.h>
 
 #include "base_check.h"
+#include "base_fault.h"
 #include "base_limits.h"
 #include "lock_hold_id.h"
+#include "lock_session_id.h"
 #include "lock_state.h"
 
 /* ---- reading a request ----------------------------------------------------------------------- */
@@ -41,18 +43,61 @@ static lm_fault_t need_text(lm_bytes_t text, size_t most, const char *field)
     return (lm_fault_t){0};
 }
 
-static lm_fault_t need_owner(lm_lock_call_t *call, lm_bytes_t owner, lm_bytes_t name)
+static lm_fault_t need_session(lm_lock_call_t *call, lm_bytes_t id)
+{
+    if (lm_lock_session_id_parse(id, &call->session)) return (lm_fault_t){0};
+    return (lm_fault_t){"session_id", "is not one that lockmgr has given"};
+}
+
+static lm_fault_t need_secret(lm_lock_call_t *call, lm_bytes_t secret)
+{
+    if (lm_lock_session_secret_parse(secret, call->secret)) return (lm_fault_t){0};
+    return (lm_fault_t){"secret", "is not one that lockmgr has given"};
+}
+
+/* A session is an owner; it has a key of its own. */
+static lm_fault_t enter_session(lm_lock_call_t *call, lm_bytes_t owner,
+                                const lm_api_session_part_t *part)
+{
+    if (owner.size) return (lm_fault_t){"owner", "must be empty in a session"};
+    if (!lm_lock_session_id_parse(part->session_id, &call->session))
+        return (lm_fault_t){"session.session_id", "is not one that lockmgr has given"};
+    if (!lm_lock_session_secret_parse(part->secret, call->secret))
+        return (lm_fault_t){"session.secret", "is not one that lockmgr has given"};
+    call->request_number = part->request_number;
+    call->done_below = part->done_below;
+    call->key.owner = lm_number_text(call->session, call->key_texts.owner);
+    return (lm_fault_t){0};
+}
+
+static lm_fault_t need_owner(lm_lock_call_t *call, lm_bytes_t owner,
+                             const lm_api_session_part_t *part)
 {
     call->key.owner = owner;
-    call->name = name;
-    lm_fault_t fault = need_text(name, LM_NAME_BYTES_MAX, "name");
-    return fault.field ? fault : need_text(owner, LM_OWNER_BYTES_MAX, "owner");
+    if (part) return enter_session(call, owner, part);
+    if (LM_FAULT(NAMELESS)) return (lm_fault_t){0};
+    return need_text(owner, LM_OWNER_BYTES_MAX, "owner");
 }
 
 static lm_fault_t need_request_id(lm_lock_call_t *call, lm_bytes_t request_id)
 {
+    if (call->request_number) {
+        call->key.request_id = lm_number_text(call->request_number, call->key_texts.id);
+        if (!request_id.size) return (lm_fault_t){0};
+        return (lm_fault_t){"request_id", "must be empty if there is a request number"};
+    }
     call->key.request_id = request_id;
     return need_text(request_id, LM_REQUEST_ID_BYTES_MAX, "request_id");
+}
+
+/* Who asks for which lock, and by what id. */
+static lm_fault_t need_request(lm_lock_call_t *call, lm_bytes_t name, lm_bytes_t owner,
+                               const lm_api_session_part_t *part, lm_bytes_t request_id)
+{
+    call->name = name;
+    lm_fault_t fault = need_text(name, LM_NAME_BYTES_MAX, "name");
+    if (!fault.field) fault = need_owner(call, owner, part);
+    return fault.field ? fault : need_request_id(call, request_id);
 }
 
 static lm_fault_t need_hold(lm_lock_call_t *call, lm_bytes_t hold_id)
@@ -75,10 +120,12 @@ static lm_fault_t read_acquire(const lm_lock_room_t *room, lm_lock_call_t *call,
                                const lm_peer_lock_call_t *body)
 {
     const lm_api_acquire_request_t *request = body->acquire;
-    lm_fault_t fault = need_owner(call, request->owner, request->name);
-    if (!fault.field) fault = need_request_id(call, request->request_id);
+    lm_fault_t fault =
+        need_request(call, request->name, request->owner, request->session, request->request_id);
     if (fault.field) return fault;
     if (request->ttl_ms < 0) return (lm_fault_t){"ttl_ms", "must not be negative"};
+    if (request->ttl_ms && call->session)
+        return (lm_fault_t){"ttl_ms", "must be 0 in a session, whose lease counts"};
     if (request->wait_ms < -1 || request->wait_ms > 86400000)
         return (lm_fault_t){"wait_ms", "must be -1 to 86400000"};
     if (request->mode < 0 || request->mode > LM_API_LOCK_MODE_SHARED)
@@ -87,7 +134,7 @@ static lm_fault_t read_acquire(const lm_lock_room_t *room, lm_lock_call_t *call,
     call->wait = request->wait_ms != 0;
     call->wait_until_us =
         request->wait_ms < 0 ? UINT64_MAX : room->now_us + (uint64_t)request->wait_ms * 1000;
-    call->ttl_ms = clamp_ttl(room->config, request->ttl_ms);
+    call->ttl_ms = call->session ? 0 : clamp_ttl(room->config, request->ttl_ms);
     call->body_hash = lm_bytes_hash(call->name, LM_HASH_START);
     hash_number(&call->body_hash, call->mode);
     hash_number(&call->body_hash, (uint64_t)request->ttl_ms);
@@ -100,8 +147,8 @@ static lm_fault_t read_release(const lm_lock_room_t *room, lm_lock_call_t *call,
 {
     (void)room;
     const lm_api_release_request_t *request = body->release;
-    lm_fault_t fault = need_owner(call, request->owner, request->name);
-    if (!fault.field) fault = need_request_id(call, request->request_id);
+    lm_fault_t fault =
+        need_request(call, request->name, request->owner, request->session, request->request_id);
     if (!fault.field) fault = need_hold(call, request->hold_id);
     call->body_hash = lm_bytes_hash(call->name, LM_HASH_START);
     hash_number(&call->body_hash, call->hold);
@@ -113,7 +160,9 @@ static lm_fault_t read_renew(const lm_lock_room_t *room, lm_lock_call_t *call,
                              const lm_peer_lock_call_t *body)
 {
     const lm_api_renew_request_t *request = body->renew;
-    lm_fault_t fault = need_owner(call, request->owner, request->name);
+    call->name = request->name;
+    lm_fault_t fault = need_text(call->name, LM_NAME_BYTES_MAX, "name");
+    if (!fault.field) fault = need_owner(call, request->owner, NULL);
     if (!fault.field) fault = need_hold(call, request->hold_id);
     if (fault.field) return fault;
     if (request->ttl_ms < 0) return (lm_fault_t){"ttl_ms", "must not be negative"};
@@ -125,9 +174,9 @@ static lm_fault_t read_cancel(const lm_lock_room_t *room, lm_lock_call_t *call,
                               const lm_peer_lock_call_t *body)
 {
     (void)room;
-    call->key.owner = body->cancel->owner;
-    lm_fault_t fault = need_text(call->key.owner, LM_OWNER_BYTES_MAX, "owner");
-    return fault.field ? fault : need_request_id(call, body->cancel->request_id);
+    const lm_api_cancel_request_t *request = body->cancel;
+    lm_fault_t fault = need_owner(call, request->owner, request->session);
+    return fault.field ? fault : need_request_id(call, request->request_id);
 }
 
 static lm_fault_t read_get(const lm_lock_room_t *room, lm_lock_call_t *call,
@@ -151,6 +200,65 @@ static lm_fault_t read_list(const lm_lock_room_t *room, lm_lock_call_t *call,
     return (lm_fault_t){0};
 }
 
+static lm_fault_t read_open_session(const lm_lock_room_t *room, lm_lock_call_t *call,
+                                    const lm_peer_lock_call_t *body)
+{
+    const lm_api_open_session_request_t *request = body->open_session;
+    call->key.owner = request->client;
+    lm_fault_t fault = need_text(request->client, LM_OWNER_BYTES_MAX, "client");
+    if (!fault.field) fault = need_request_id(call, request->request_id);
+    if (fault.field) return fault;
+    if (request->ttl_ms &&
+        (request->ttl_ms < LM_SESSION_TTL_MS_MIN || request->ttl_ms > (int64_t)LM_TTL_MS_MAX))
+        return (lm_fault_t){"ttl_ms", "must be 0, or 1000 to 86400000"};
+    call->ttl_ms =
+        request->ttl_ms ? (uint64_t)request->ttl_ms : room->config->lock_default_timeout_ms;
+    if (call->ttl_ms < LM_SESSION_TTL_MS_MIN) call->ttl_ms = LM_SESSION_TTL_MS_MIN;
+    if (call->ttl_ms > LM_TTL_MS_MAX) call->ttl_ms = LM_TTL_MS_MAX;
+    call->body_hash = LM_HASH_START;
+    hash_number(&call->body_hash, (uint64_t)request->ttl_ms);
+    return fault;
+}
+
+static lm_fault_t read_keep_alive(const lm_lock_room_t *room, lm_lock_call_t *call,
+                                  const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    const lm_api_keep_alive_request_t *request = body->keep_alive;
+    call->done_below = request->done_below;
+    call->known_version = request->known_holds_version;
+    lm_fault_t fault = need_session(call, request->session_id);
+    return fault.field ? fault : need_secret(call, request->secret);
+}
+
+static lm_fault_t read_close_session(const lm_lock_room_t *room, lm_lock_call_t *call,
+                                     const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    lm_fault_t fault = need_session(call, body->close_session->session_id);
+    return fault.field ? fault : need_secret(call, body->close_session->secret);
+}
+
+static lm_fault_t read_get_session(const lm_lock_room_t *room, lm_lock_call_t *call,
+                                   const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    return need_session(call, body->get_session->session_id);
+}
+
+static lm_fault_t read_list_sessions(const lm_lock_room_t *room, lm_lock_call_t *call,
+                                     const lm_peer_lock_call_t *body)
+{
+    (void)room;
+    const lm_api_list_sessions_request_t *request = body->list_sessions;
+    if (request->page_size < 0 || request->page_size > LM_LOCK_SHOWN_MAX)
+        return (lm_fault_t){"page_size", "must be 0 to 1000"};
+    if (request->page_token.size && !lm_lock_session_id_parse(request->page_token, &call->session))
+        return (lm_fault_t){"page_token", "is not one that lockmgr has given"};
+    call->page_size = request->page_size ? (uint32_t)request->page_size : LM_LOCK_PAGE_DEFAULT;
+    return (lm_fault_t){0};
+}
+
 typedef struct {
     lm_fault_t (*read)(const lm_lock_room_t *room, lm_lock_call_t *call,
                        const lm_peer_lock_call_t *body);
@@ -164,7 +272,35 @@ static const lm_call_kind_t kinds[] = {
     [LM_PEER_LOCK_CALL_REQUEST_CANCEL] = {read_cancel, lm_lock_change_handle},
     [LM_PEER_LOCK_CALL_REQUEST_GET] = {read_get, lm_lock_read_add},
     [LM_PEER_LOCK_CALL_REQUEST_LIST] = {read_list, lm_lock_read_add},
+    [LM_PEER_LOCK_CALL_REQUEST_OPEN_SESSION] = {read_open_session, lm_lock_change_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_KEEP_ALIVE] = {read_keep_alive, lm_lock_change_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_CLOSE_SESSION] = {read_close_session, lm_lock_change_handle},
+    [LM_PEER_LOCK_CALL_REQUEST_GET_SESSION] = {read_get_session, lm_lock_read_add},
+    [LM_PEER_LOCK_CALL_REQUEST_LIST_SESSIONS] = {read_list_sessions, lm_lock_read_add},
 };
+
+lm_command_t lm_lock_calls_command(const lm_lock_call_t *call, lm_command_kind_t kind)
+{
+    lm_command_t command = {.kind = kind,
+                            .key = call->key,
+                            .body_hash = call->body_hash,
+                            .name = call->name,
+                            .mode = call->mode,
+                            .ttl_ms = call->ttl_ms,
+                            .wait = call->wait,
+                            .stamp = call->stamp,
+                            .seen = call->seen,
+                            .hold = call->hold,
+                            .claim = call->claim,
+                            .session = call->session,
+                            .request_number = call->request_number,
+                            .done_below = call->done_below};
+    if (call->session || kind == LM_COMMAND_OPEN_SESSION)
+        command.secret = lm_bytes(call->secret, sizeof call->secret);
+    if (call->session) command.key.owner = (lm_bytes_t){0};
+    if (call->request_number) command.key.request_id = (lm_bytes_t){0};
+    return command;
+}
 
 /* ---- making and ending ----------------------------------------------------------------------- */
 
@@ -201,6 +337,7 @@ static lm_lock_call_t *settle_down(lm_lock_room_t *room, const lm_lock_call_t *r
                    read->name.size + read->page_token.size;
     lm_lock_call_t *call = lm_alloc(sizeof *call + texts);
     memcpy(call, read, sizeof *call);
+    call->arrived_us = room->now_us;
     uint8_t *at = call->text;
     keep(&at, &call->key.identity);
     keep(&at, &call->key.owner);
@@ -298,9 +435,27 @@ static void stamp(const lm_lock_room_t *room, lm_lock_call_t *call)
     call->seen = call->key.request_id.size && lm_table_seen(room->table, &call->key);
 }
 
+/* A node outside of the region has nothing to stamp with: it is a proxy before the edge, which is
+ * the leader then (S12b). */
+static bool passes(const lm_lock_room_t *room)
+{
+    return lm_lock_lead_is_outside(room) && lm_lock_lead_name(room).size;
+}
+
+void lm_lock_calls_pass_early(lm_lock_room_t *room)
+{
+    lm_lock_call_t *call;
+    while (!room->current && passes(room) && (call = TAILQ_FIRST(&room->early)))
+        lm_lock_answer_forward(room, call);
+}
+
 void lm_lock_calls_handle(lm_lock_room_t *room, lm_lock_call_t *call)
 {
     if (!call->stamped && !room->current) {
+        if (passes(room)) {
+            lm_lock_answer_forward(room, call);
+            return;
+        }
         lm_lock_calls_enlist(call, LM_STAGE_EARLY, &room->early);
         return;
     }

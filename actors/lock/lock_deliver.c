@@ -5,10 +5,16 @@
  *       begins right behind what is applied, in index and in term (S15). Anything else stops the
  *       actor: its successor attaches with an empty table.
  *   J2  Entries of other types than commands only move the applied index (S22).
- *   J3  While there is no ATTACHED, nothing that raft delivers is taken: it may come from before.
+ *   J3  While there is no ATTACHED, or its image is still being loaded, nothing that raft
+ *       delivers is taken: it may come from before.
  *   J4  Apply looks at the entry and the table only; what the leader does about the effects comes
- *       afterwards, command by command. */
+ *       afterwards, command by command.
+ *   J5  A committed entry that cannot be read is the end, on every replica at the same place, and
+ *       no start of the same version gets further. */
+#include <stdio.h>
+
 #include "base_check.h"
+#include "base_fault.h"
 #include "base_log.h"
 #include "lock_state.h"
 #include "wire_command.h"
@@ -34,7 +40,25 @@ void lm_lock_deliver_detach(lm_lock_room_t *room)
 {
     room->attached = room->ready = false;
     room->role = LM_API_RAFT_ROLE_AWAY;
+    lm_lock_snapshot_end(room);
+    lm_lock_restore_end(room);
     lm_lock_lead_check(room);
+}
+
+void lm_lock_deliver_end(lm_lock_room_t *room, const char *words)
+{
+    lm_error("%s", words);
+    room->unreadable = true;
+    lm_lock_deliver_detach(room);
+    lm_outbox_exit(room->out, LM_EXIT_DAMAGED, words);
+}
+
+void lm_lock_deliver_on_again(void *self, const lm_message_t *message, lm_outbox_t *out)
+{
+    lm_lock_room_t *room = lm_lock_room_enter(self, message, out);
+    lm_info("raft asks to attach again at %llu", (unsigned long long)room->applied_index);
+    lm_lock_deliver_detach(room);
+    lm_lock_deliver_attach(room);
 }
 
 static void on_retry(void *self, lm_lock_timer_t *timer)
@@ -43,20 +67,27 @@ static void on_retry(void *self, lm_lock_timer_t *timer)
     lm_lock_deliver_attach(self);
 }
 
+void lm_lock_deliver_attach_later(lm_lock_room_t *room)
+{
+    lm_lock_timer_set(&room->timers, &room->retry_attach, room->now_us + LM_LOCK_RETRY_ATTACH_US,
+                      on_retry);
+}
+
 bool lm_lock_deliver_call_failed(lm_lock_room_t *room, uint64_t correlation)
 {
     if (!room->attach_call || correlation != room->attach_call) return false;
     room->attach_call = 0;
-    lm_lock_timer_set(&room->timers, &room->retry_attach, room->now_us + LM_LOCK_RETRY_ATTACH_US,
-                      on_retry);
+    lm_lock_deliver_attach_later(room);
     return true;
 }
 
 static void reset(lm_lock_room_t *room)
 {
-    lm_info("begins anew: raft's log is not the one that %llu entries were applied from",
-            (unsigned long long)room->applied_index);
+    if (room->applied_index > 0)
+        lm_info("begins anew: raft's log does not go on behind the %llu entries applied here",
+                (unsigned long long)room->applied_index);
     lm_lock_lead_end(room);
+    lm_lock_queues_forget(room);
     lm_table_destroy(&room->table);
     room->table = lm_table_new(0);
     room->applied_index = room->applied_term = 0;
@@ -91,10 +122,18 @@ void lm_lock_deliver_on_attached(void *self, const lm_message_t *message, lm_out
     if (message->from.correlation != room->attach_call) return;
     room->attach_call = 0;
     if (body->reset) reset(room);
-    room->attached = true;
     room->attach_commit = body->commit_index;
     if (body->commit_index > room->commit_index) room->commit_index = body->commit_index;
     lm_lock_deliver_cluster(room, body->cluster_id, body->history_id);
+    if (body->reset && body->image)
+        lm_lock_restore_begin(room, body->image);
+    else
+        lm_lock_deliver_begin(room);
+}
+
+void lm_lock_deliver_begin(lm_lock_room_t *room)
+{
+    room->attached = true;
     lm_lock_deliver_credit(room, true);
     lm_lock_deliver_look(room);
     lm_lock_lead_check(room);
@@ -107,6 +146,7 @@ void lm_lock_deliver_credit(lm_lock_room_t *room, bool always)
     room->credit = room->applied_index + LM_LOCK_CREDIT_ENTRIES;
     lm_bus_credit_t body = {.up_to_index = room->credit};
     lm_outbox_send(room->out, LM_RAFT, LM_MSG_CREDIT, &body);
+    room->state_changed = true; /* raft must not think this lock late, nor hear of every entry */
 }
 
 void lm_lock_deliver_state(lm_lock_room_t *room)
@@ -123,11 +163,15 @@ void lm_lock_deliver_state(lm_lock_room_t *room)
 void lm_lock_deliver_look(lm_lock_room_t *room)
 {
     if (!room->attached) return;
-    room->state_changed = true;
-    if (room->applied_index >= room->attach_commit) room->ready = true;
+    if (!room->ready && room->applied_index >= room->attach_commit)
+        room->ready = room->state_changed = true;
     bool led =
         room->role_event && room->role != LM_API_RAFT_ROLE_AWAY && room->role_event->leader.size;
-    if (led && room->applied_index >= room->commit_index) room->current = true;
+    if (!room->current && led && room->applied_index >= room->commit_index) {
+        room->current = true;
+        /* What was caught up with happened at another time than now. */
+        lm_lock_ages_begin(&room->ages, lm_table_op_seq(room->table), room->now_us);
+    }
     lm_lock_calls_take_early(room);
 }
 
@@ -141,6 +185,8 @@ static void on_consequence(lm_lock_room_t *room, const lm_effect_t *effect)
         lm_lock_lease_end(room, effect->hold);
     else if (effect->kind == LM_EFFECT_WAIT_ENDED)
         lm_lock_acquire_wait_ended(room, effect);
+    else if (effect->kind == LM_EFFECT_SESSION_ENDED)
+        lm_lock_session_ended(room, effect->session);
 }
 
 /* The answer to a command of ours. */
@@ -154,6 +200,9 @@ static void on_answer(lm_lock_room_t *room, lm_lock_proposal_t *proposal, const 
     case LM_COMMAND_RELEASE:
     case LM_COMMAND_RENEW:
     case LM_COMMAND_CANCEL: lm_lock_change_applied(room, proposal, effect); break;
+    case LM_COMMAND_OPEN_SESSION:
+    case LM_COMMAND_KEEP_ALIVE:
+    case LM_COMMAND_CLOSE_SESSION: lm_lock_session_call_applied(room, proposal, effect); break;
     default: break; /* what follows from it comes after its consequences */
     }
 }
@@ -163,19 +212,34 @@ static void on_done(lm_lock_room_t *room, lm_lock_proposal_t *proposal)
     lm_command_kind_t kind = proposal->command.kind;
     if (kind == LM_COMMAND_EXPIRE)
         lm_lock_lease_expire_done(room, proposal->command.hold);
+    else if (kind == LM_COMMAND_EXPIRE_SESSION)
+        lm_lock_session_expire_done(room, proposal->command.session);
     else if (kind == LM_COMMAND_LEAVE || kind == LM_COMMAND_ABANDON ||
              kind == LM_COMMAND_WAIT_TIMEOUT)
         lm_lock_party_unpark(room, proposal->party, false);
+}
+
+static bool moves_queue(const lm_effect_t *effect)
+{
+    return effect->kind == LM_EFFECT_QUEUED || effect->kind == LM_EFFECT_GRANTED ||
+           effect->kind == LM_EFFECT_WAIT_ENDED;
 }
 
 static void count(lm_lock_room_t *room, const lm_effect_t *effect)
 {
     lm_lock_figures_t *figures = &room->figures;
     if (effect->kind == LM_EFFECT_RENEWED) figures->renewals++;
+    if (effect->kind == LM_EFFECT_SESSION_ENDED && effect->end == LM_END_EXPIRED)
+        figures->sessions_expired++;
+    else if (effect->kind == LM_EFFECT_SESSION_ENDED)
+        figures->sessions_closed++;
     if (effect->kind == LM_EFFECT_WAIT_ENDED && effect->end == LM_END_TIMED_OUT)
         figures->timed_out++;
     if (effect->kind == LM_EFFECT_WAIT_ENDED && effect->end == LM_END_ABANDONED) figures->left++;
     if (effect->kind != LM_EFFECT_HOLD_ENDED) return;
+    uint64_t age_us;
+    if (room->current && lm_lock_ages_of(&room->ages, effect->hold, room->now_us, &age_us))
+        lm_histogram_note(&figures->holds, age_us);
     if (effect->end == LM_END_RELEASED) figures->releases++;
     if (effect->end == LM_END_EXPIRED) figures->expirations++;
     if (effect->end == LM_END_ABANDONED) figures->abandoned++;
@@ -185,10 +249,12 @@ static void count(lm_lock_room_t *room, const lm_effect_t *effect)
 static void apply_command(lm_lock_room_t *room, const lm_command_t *command,
                           lm_lock_proposal_t *proposal)
 {
+    lm_lock_session_before(room, command);
     lm_effects_t effects = lm_table_apply(room->table, command);
     for (size_t i = 0; i < effects.n; i++) {
         const lm_effect_t *effect = &effects.items[i];
         count(room, effect);
+        if (moves_queue(effect)) lm_lock_queues_look(room, effect->name);
         if (effect->kind == LM_EFFECT_TAKEN_OVER) lm_lock_lead_taken_over(room, command->pair);
         if (i == 0 && proposal) on_answer(room, proposal, effect);
         if (i > 0 && room->serving) on_consequence(room, effect);
@@ -200,30 +266,56 @@ static void apply_command(lm_lock_room_t *room, const lm_command_t *command,
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-static void apply_batch(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry)
+/* Passing it over would be a guess about what other versions make of it, and a wrong guess makes
+ * this replica another one: nothing of it is applied, and no further entry. */
+static void end_at(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry,
+                   const lm_wire_error_t *error)
+{
+    char words[512];
+    snprintf(words, sizeof words,
+             "entry %llu of the log, of term %llu, is committed and cannot be read by this version "
+             "(%s %s): nothing of it was applied; a newer lockmgr may have written it, then this "
+             "node has to be updated; else a broken node has",
+             (unsigned long long)entry->index, (unsigned long long)entry->term,
+             *error->field ? error->field : "entry", error->rule);
+    lm_lock_deliver_end(room, words);
+}
+
+static bool apply_batch(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry)
 {
     lm_command_t *commands;
     size_t n;
     lm_wire_error_t error = {"", ""};
-    lm_rc_t rc = lm_wire_command_decode(entry->data, room->scratch, &commands, &n, &error);
-    LM_CHECK(rc == LM_RC_OK, "entry %llu is %s: %s %s", (unsigned long long)entry->index,
-             lm_rc_name(rc), error.field, error.rule);
+    if (lm_wire_command_decode(entry->data, room->scratch, &commands, &n, &error) != LM_RC_OK) {
+        end_at(room, entry, &error);
+        return false;
+    }
+    room->applied_index = entry->index;
+    room->applied_term = entry->term;
     lm_lock_batch_t *batch = lm_lock_propose_match(room, entry);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (LM_FAULT(OWN_LIMITS))
+            commands[i].settings.record_ring_size = room->config->record_ring_size;
         apply_command(room, &commands[i], batch ? lm_lock_propose_take(batch) : NULL);
+    }
+    if (batch) room->figures.proposals_applied++;
     if (batch) lm_lock_propose_done(batch);
+    return true;
 }
 
-static void apply_entry(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry)
+/* False if that was the end. */
+static bool apply_entry(lm_lock_room_t *room, const lm_bus_committed_entry_t *entry)
 {
     LM_CHECK(entry->index == room->applied_index + 1, "entry %llu follows %llu",
              (unsigned long long)entry->index, (unsigned long long)room->applied_index);
     LM_CHECK(entry->term >= room->applied_term, "entry %llu goes back from term %llu to %llu",
              (unsigned long long)entry->index, (unsigned long long)room->applied_term,
              (unsigned long long)entry->term);
+    lm_lock_snapshot_applied(room, entry->data.size);
+    if (entry->type == LM_ENTRY_COMMANDS) return apply_batch(room, entry);
     room->applied_index = entry->index;
     room->applied_term = entry->term;
-    if (entry->type == LM_ENTRY_COMMANDS) apply_batch(room, entry);
+    return true;
 }
 
 void lm_lock_deliver_on_committed(void *self, const lm_message_t *message, lm_outbox_t *out)
@@ -235,7 +327,9 @@ void lm_lock_deliver_on_committed(void *self, const lm_message_t *message, lm_ou
              "entries behind %llu of term %llu come to %llu of term %llu",
              (unsigned long long)body->prev_index, (unsigned long long)body->prev_term,
              (unsigned long long)room->applied_index, (unsigned long long)room->applied_term);
-    for (size_t i = 0; i < body->n_entries; i++) apply_entry(room, &body->entries[i]);
+    for (size_t i = 0; i < body->n_entries; i++)
+        if (!apply_entry(room, &body->entries[i])) return;
+    if (room->current) lm_lock_ages_mark(&room->ages, lm_table_op_seq(room->table), room->now_us);
     if (body->commit_index > room->commit_index) room->commit_index = body->commit_index;
     lm_lock_deliver_credit(room, false);
     lm_lock_deliver_look(room);

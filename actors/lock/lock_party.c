@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base_check.h"
+#include "base_fault.h"
 #include "lock_state.h"
 
 static uint64_t hash_of(lm_bytes_t name, lm_bytes_t identity, lm_bytes_t owner)
@@ -71,11 +72,18 @@ void lm_lock_party_add(lm_lock_party_t *party, lm_lock_call_t *call)
     TAILQ_INSERT_TAIL(&party->calls, call, in_party);
 }
 
+void lm_lock_party_set_maybe(lm_lock_party_t *party, lm_bytes_t request_id, bool maybe)
+{
+    lm_lock_call_t *call;
+    TAILQ_FOREACH(call, &party->calls, in_party)
+    if (lm_bytes_equal(call->key.request_id, request_id)) call->maybe_applied = maybe;
+}
+
 lm_lock_proposal_t *lm_lock_party_acquire_of(lm_lock_party_t *party, lm_bytes_t request_id)
 {
     lm_lock_proposal_t *proposal;
     TAILQ_FOREACH(proposal, &party->acquires, in_party)
-    if (lm_bytes_equal(proposal->command.key.request_id, request_id)) return proposal;
+    if (lm_bytes_equal(proposal->key.request_id, request_id)) return proposal;
     return NULL;
 }
 
@@ -157,9 +165,8 @@ static void settle_record(lm_lock_room_t *room, lm_lock_party_t *party)
             propose_end(room, party, LM_COMMAND_LEAVE, record->wait_number);
         return;
     }
-    const lm_lock_lease_t *lease = lm_lock_lease_find(room, record->seat.number);
-    LM_CHECK(lease, "hold %llu has no lease", (unsigned long long)record->seat.number);
-    if (!heard && lm_lock_lease_is_unheard(lease) && !is_spared(room, party))
+    if (!heard && lm_lock_lease_is_unheard(lm_lock_lease_of(room, record)) &&
+        !is_spared(room, party) && (party->attached || !LM_FAULT(GHOSTS_KEEP)))
         propose_end(room, party, LM_COMMAND_ABANDON, record->seat.number);
 }
 
@@ -200,16 +207,20 @@ void lm_lock_party_settle_all(lm_lock_room_t *room)
     }
 }
 
-static void sweep_one(void *arg, const lm_record_t *record)
+static void sweep_one(lm_lock_room_t *room, const lm_entry_t *lock, const lm_seat_t *seat)
 {
-    lm_lock_room_t *room = arg;
-    lm_request_key_t key = lm_record_key(record);
-    if (record->state == LM_RECORD_HOLDING) {
-        const lm_lock_lease_t *lease = lm_lock_lease_find(room, record->seat.number);
-        if (!lease || !lm_lock_lease_is_unheard(lease)) return;
-    }
-    lm_lock_party_settle(
-        room, lm_lock_party_get(room, lm_entry_name(record->lock), key.identity, key.owner));
+    lm_request_key_t key = lm_record_key(lm_record_of(seat));
+    lm_lock_party_settle(room,
+                         lm_lock_party_get(room, lm_entry_name(lock), key.identity, key.owner));
 }
 
-void lm_lock_party_sweep(lm_lock_room_t *room) { lm_table_each(room->table, sweep_one, room); }
+void lm_lock_party_sweep(lm_lock_room_t *room, const lm_entry_t *lock)
+{
+    const lm_lock_value_t *value = lm_entry_value(lock);
+    for (const lm_seat_t *seat = lm_lock_holders(value); seat; seat = lm_seat_next(seat)) {
+        const lm_lock_lease_t *lease = lm_lock_lease_of(room, lm_record_of(seat));
+        if (lm_lock_lease_is_unheard(lease)) sweep_one(room, lock, seat);
+    }
+    for (const lm_seat_t *seat = lm_lock_waiters(value); seat; seat = lm_seat_next(seat))
+        sweep_one(room, lock, seat);
+}

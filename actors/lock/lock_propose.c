@@ -6,10 +6,20 @@
  *       answered, if it is byte for byte the oldest such batch. raft answers PROPOSE before it
  *       delivers the entry, and refuses in order.
  *   P3  A refusal by raft is certain: nothing of the batch will ever be applied. No answer, or the
- *       death of raft, is not. */
+ *       death of raft, is not.
+ *   P4  KeepAlives that are alone in the queue wait for others of their kind, for 25 ms or until
+ *       they are 64, so that one entry renews many sessions; whatever else is queued takes them
+ *       along at once. None waits whose session is near its end. A lease begins when its KeepAlive
+ *       is applied, and its client counts from the sending (S6), so only the client loses those
+ *       milliseconds.
+ *   P5  Where eight commands and more were under way lately, an entry waits until as many are
+ *       again, for 2 ms at most: who was answered comes back soon, and one entry for all of them
+ *       costs every node what one for the first of them does. Whoever is alone never waits. The
+ *       same thought is behind PostgreSQL's commit_delay and commit_siblings. */
 #include <stdlib.h>
 
 #include "base_check.h"
+#include "base_fault.h"
 #include "lock_state.h"
 #include "wire_command.h"
 
@@ -21,11 +31,27 @@ static lm_bytes_t keep(uint8_t **at, lm_bytes_t text)
     return kept;
 }
 
+/* P4 */
+static bool is_prompt(const lm_lock_room_t *room, const lm_command_t *command)
+{
+    return command->kind != LM_COMMAND_KEEP_ALIVE ||
+           !lm_lock_session_may_linger(room, command->session);
+}
+
+static void set_linger(lm_lock_room_t *room, const lm_lock_proposal_t *proposal)
+{
+    if (proposal->prompt)
+        room->linger_until_us = 0;
+    else if (TAILQ_EMPTY(&room->queue))
+        room->linger_until_us = room->now_us + LM_LOCK_LINGER_US;
+}
+
 lm_lock_proposal_t *lm_lock_propose_add(lm_lock_room_t *room, const lm_command_t *command,
                                         lm_lock_party_t *party, lm_lock_call_t *call)
 {
     const lm_request_key_t *key = &command->key;
-    size_t texts = key->identity.size + key->owner.size + key->request_id.size + command->name.size;
+    size_t texts = key->identity.size + key->owner.size + key->request_id.size +
+                   command->name.size + command->secret.size;
     lm_lock_proposal_t *proposal = lm_alloc(sizeof *proposal + texts);
     memset(proposal, 0, sizeof *proposal);
     uint8_t *at = proposal->text;
@@ -35,11 +61,16 @@ lm_lock_proposal_t *lm_lock_propose_add(lm_lock_room_t *room, const lm_command_t
     proposal->command.key.owner = keep(&at, key->owner);
     proposal->command.key.request_id = keep(&at, key->request_id);
     proposal->command.name = keep(&at, command->name);
+    proposal->command.secret = keep(&at, command->secret);
+    proposal->key = lm_command_key(&proposal->command, &proposal->texts);
     proposal->bytes = lm_wire_command_bytes_max(&proposal->command);
     proposal->party = party;
     proposal->call = call;
+    proposal->prompt = is_prompt(room, command);
+    set_linger(room, proposal);
     TAILQ_INSERT_TAIL(&room->queue, proposal, in_list);
     room->n_queue++;
+    room->n_prompt += proposal->prompt;
     if (call) call->proposal = proposal;
     if (command->kind == LM_COMMAND_ACQUIRE)
         TAILQ_INSERT_TAIL(&party->acquires, proposal, in_party);
@@ -73,6 +104,8 @@ static lm_lock_batch_t *batch_from_queue(lm_lock_room_t *room, size_t *n)
         TAILQ_INSERT_TAIL(&batch->proposals, next, in_list);
         bytes += next->bytes;
         room->n_queue--;
+        room->n_prompt -= next->prompt;
+        batch->n_prompt += next->prompt;
         ++*n;
     }
     return batch;
@@ -99,9 +132,50 @@ static void send_batch(lm_lock_room_t *room, lm_lock_batch_t *batch, size_t n, b
     room->flight[room->n_flight++] = batch;
 }
 
+static bool lingers(lm_lock_room_t *room)
+{
+    if (room->n_queue >= LM_LOCK_LINGER_COMMANDS_MAX) return false;
+    if (room->now_us >= room->linger_until_us) return false;
+    lm_outbox_wake(room->out, room->linger_until_us);
+    return true;
+}
+
+static size_t n_under_way(const lm_lock_room_t *room)
+{
+    size_t n = room->n_prompt;
+    for (size_t i = 0; i < room->n_flight; i++) n += room->flight[i]->n_prompt;
+    return n;
+}
+
+/* P5 */
+static bool gathers(lm_lock_room_t *room)
+{
+    if (room->n_prompt == 0 || room->n_queue >= LM_LOCK_BATCH_COMMANDS_MAX) return false;
+    if (room->crowd < room->crowd_min || n_under_way(room) >= room->crowd) return false;
+    if (room->gather_until_us == 0) room->gather_until_us = room->now_us + LM_LOCK_GATHER_US;
+    if (room->now_us >= room->gather_until_us) return false;
+    lm_outbox_wake(room->out, room->gather_until_us);
+    return true;
+}
+
+/* Who was here lately is expected again; who stays away is forgotten by and by. */
+static void note_crowd(lm_lock_room_t *room)
+{
+    size_t n = n_under_way(room), left = room->crowd * 7 / 8;
+    room->crowd = n > left ? n : left;
+    room->gather_until_us = 0;
+}
+
+static bool may_send(const lm_lock_room_t *room)
+{
+    return room->serving && room->n_flight < LM_LOCK_IN_FLIGHT_MAX && !TAILQ_EMPTY(&room->queue);
+}
+
 void lm_lock_propose_flush(lm_lock_room_t *room)
 {
-    while (room->serving && room->n_flight < LM_LOCK_IN_FLIGHT_MAX && !TAILQ_EMPTY(&room->queue)) {
+    if (!may_send(room) || lingers(room) || gathers(room)) return;
+    if (room->n_prompt) note_crowd(room);
+    while (may_send(room)) {
         size_t n;
         lm_lock_batch_t *batch = batch_from_queue(room, &n);
         send_batch(room, batch, n, false);
@@ -112,13 +186,16 @@ void lm_lock_propose_takeover(lm_lock_room_t *room)
 {
     LM_CHECK(room->n_flight == 0 && TAILQ_EMPTY(&room->queue), "a Takeover is not the first");
     const lm_bus_node_config_t *config = room->config;
+    const lm_settings_t built_in = lm_settings_default();
     lm_command_t command = {
         .kind = LM_COMMAND_TAKEOVER,
-        .settings = {.semantics = lm_settings_default().semantics,
+        .settings = {.semantics = built_in.semantics,
                      .waiters_per_lock_max = config->waiters_per_lock_max,
                      .locks_max = config->locks_max,
                      .holds_per_owner_max = config->holds_per_owner_max,
-                     .record_ring_size = config->record_ring_size},
+                     .record_ring_size = config->record_ring_size,
+                     .sessions_max = config->sessions_max,
+                     .session_window = config->session_window},
     };
     lm_lock_propose_add(room, &command, NULL, NULL);
     size_t n;
@@ -163,11 +240,8 @@ void lm_lock_propose_done(lm_lock_batch_t *batch)
 static void certainly_not_applied(const lm_lock_proposal_t *proposal)
 {
     if (proposal->call) proposal->call->maybe_applied = false;
-    if (proposal->command.kind != LM_COMMAND_ACQUIRE) return;
-    lm_lock_call_t *call;
-    TAILQ_FOREACH(call, &proposal->party->calls, in_party)
-    if (lm_bytes_equal(call->key.request_id, proposal->command.key.request_id))
-        call->maybe_applied = false;
+    if (proposal->command.kind == LM_COMMAND_ACQUIRE)
+        lm_lock_party_set_maybe(proposal->party, proposal->key.request_id, false);
 }
 
 static void refuse(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t code)
@@ -177,6 +251,9 @@ static void refuse(lm_lock_room_t *room, lm_lock_proposal_t *proposal, lm_rc_t c
     case LM_COMMAND_TAKEOVER: lm_lock_lead_takeover_failed(room); break;
     case LM_COMMAND_ACQUIRE: lm_lock_acquire_refused(room, proposal, code); break;
     case LM_COMMAND_EXPIRE: lm_lock_lease_expire_done(room, proposal->command.hold); break;
+    case LM_COMMAND_EXPIRE_SESSION:
+        lm_lock_session_expire_done(room, proposal->command.session);
+        break;
     case LM_COMMAND_LEAVE:
     case LM_COMMAND_ABANDON:
     case LM_COMMAND_WAIT_TIMEOUT: lm_lock_party_unpark(room, proposal->party, true); break;
@@ -250,7 +327,8 @@ void lm_lock_propose_forget_all(lm_lock_room_t *room)
     lm_lock_batch_t unsent = {0};
     TAILQ_INIT(&unsent.proposals);
     TAILQ_CONCAT(&unsent.proposals, &room->queue, in_list);
-    room->n_queue = 0;
+    room->n_queue = room->n_prompt = room->crowd = 0;
+    room->gather_until_us = 0;
     lm_lock_proposal_t *proposal;
     while ((proposal = lm_lock_propose_take(&unsent))) {
         certainly_not_applied(proposal);
@@ -259,7 +337,10 @@ void lm_lock_propose_forget_all(lm_lock_room_t *room)
     while (room->n_flight) {
         lm_lock_batch_t *batch = take_batch(room, 0);
         if (batch->correlation && room->out) lm_outbox_forget(room->out, batch->correlation);
-        while ((proposal = lm_lock_propose_take(batch))) lm_lock_propose_free(proposal);
+        while ((proposal = lm_lock_propose_take(batch))) {
+            if (LM_FAULT(FLIGHT_DENIED)) certainly_not_applied(proposal);
+            lm_lock_propose_free(proposal);
+        }
         lm_lock_propose_done(batch);
     }
 }

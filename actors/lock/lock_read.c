@@ -71,6 +71,10 @@ static void answer(lm_lock_room_t *room, lm_lock_call_t *call)
         lm_lock_answer_get(room, call);
     else if (call->kind == LM_PEER_LOCK_CALL_REQUEST_LIST)
         lm_lock_answer_list(room, call);
+    else if (call->kind == LM_PEER_LOCK_CALL_REQUEST_GET_SESSION)
+        lm_lock_session_call_get(room, call);
+    else if (call->kind == LM_PEER_LOCK_CALL_REQUEST_LIST_SESSIONS)
+        lm_lock_session_call_list(room, call);
     else
         lm_lock_calls_handle(room, call);
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "act_status.h"
 #include "lock_state.h"
 
 void lm_lock_status_on_regions(void *self, const lm_message_t *message, lm_outbox_t *out)
@@ -14,8 +15,10 @@ void lm_lock_status_on_regions(void *self, const lm_message_t *message, lm_outbo
 /* What is in the way of serving, as a sentence; empty if nothing is. */
 static lm_bytes_t problem(const lm_lock_room_t *room)
 {
-    if (!room->attached) return lm_bytes_of("the raft actor is away");
+    if (lm_lock_restore_is_on(room)) return lm_bytes_of("the last snapshot is being loaded");
     const lm_bus_raft_role_event_t *role = room->role_event;
+    if (lm_lock_lead_is_outside(room) && role->problem.size) return role->problem;
+    if (!room->attached) return lm_bytes_of("the raft actor is away");
     if (!role) return lm_bytes_of("the raft actor has not said yet where it stands");
     if (role->problem.size) return role->problem;
     if (!role->leader.size) return lm_bytes_of("the region has no leader");
@@ -84,6 +87,7 @@ void lm_lock_status_on_query(void *self, const lm_message_t *message, lm_outbox_
         .locks = counts.locks,
         .holds = counts.holds,
         .waiters = counts.waiters,
+        .sessions = counts.sessions,
         .problem = problem(room),
         .ttl_default_ms = config->lock_default_timeout_ms,
         .ttl_min_ms = config->lock_min_timeout_ms,
@@ -95,7 +99,7 @@ void lm_lock_status_on_query(void *self, const lm_message_t *message, lm_outbox_
 
 /* ---- the report ------------------------------------------------------------------------------ */
 
-enum { LM_METRICS_MAX = 64, LM_DETAILS_MAX = 8 };
+enum { LM_METRICS_MAX = 80, LM_DETAILS_MAX = 8 };
 
 typedef struct {
     lm_arena_t *arena;
@@ -151,6 +155,7 @@ static void gauges(const lm_lock_room_t *room, lm_report_t *report)
         {"lockmgr_locks", "Lock names that are held or waited for.", counts.locks},
         {"lockmgr_locks_held", "Holds, shared ones each for itself.", counts.holds},
         {"lockmgr_lock_waiters", "Requests that wait in queues.", counts.waiters},
+        {"lockmgr_sessions", "Sessions that are open.", counts.sessions},
         {"lockmgr_lock_records", "Requests that are remembered.", counts.records},
         {"lockmgr_lock_calls_open", "Calls without an answer.", room->calls.n},
         {"lockmgr_lock_leading", "1 while this lock actor serves as leader.", room->serving},
@@ -158,6 +163,10 @@ static void gauges(const lm_lock_room_t *room, lm_report_t *report)
         {"lockmgr_lock_proposals_queued", "Commands that wait for a place in an entry.",
          room->n_queue},
         {"lockmgr_lock_entries_in_flight", "Entries on their way through Raft.", room->n_flight},
+        {"lockmgr_lock_snapshot_running", "1 while a snapshot is being taken.",
+         room->snapshot.mark.index != 0},
+        {"lockmgr_lock_snapshot_ahead_bytes", "Bytes of it that were written ahead.",
+         lm_image_ahead(room->table)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         metric(report, LM_BUS_METRIC_KIND_GAUGE, rows[i].name, rows[i].help, rows[i].value);
@@ -175,19 +184,48 @@ static void counters(const lm_lock_room_t *room, lm_report_t *report)
         {"lockmgr_lock_releases_total", "Holds given back.", figures->releases},
         {"lockmgr_lock_renewals_total", "Leases renewed.", figures->renewals},
         {"lockmgr_lock_expirations_total", "Holds whose lease ran out.", figures->expirations},
+        {"lockmgr_lock_sessions_opened_total", "Sessions opened.", figures->sessions_opened},
+        {"lockmgr_lock_sessions_closed_total", "Sessions closed by their clients.",
+         figures->sessions_closed},
+        {"lockmgr_lock_sessions_expired_total", "Sessions whose lease ran out.",
+         figures->sessions_expired},
+        {"lockmgr_lock_keep_alives_total", "Leases of sessions started again.",
+         figures->keep_alives},
         {"lockmgr_lock_abandoned_total", "Grants undone because nobody received them.",
          figures->abandoned},
         {"lockmgr_lock_waits_left_total", "Waits ended because nobody listened.", figures->left},
         {"lockmgr_lock_waits_timed_out_total", "Waits whose time was over.", figures->timed_out},
         {"lockmgr_lock_answers_undelivered_total", "Answers that found nobody.",
          figures->undelivered},
+        {"lockmgr_lock_fencing_rejections_total",
+         "Releases and renewals refused because their hold is not the newest or has ended.",
+         figures->stale_holds},
         {"lockmgr_lock_proposals_refused_total", "Entries that Raft refused.",
          figures->proposals_refused},
+        {"lockmgr_raft_proposals_applied_total", "Entries that this node proposed and applied.",
+         figures->proposals_applied},
         {"lockmgr_lock_takeovers_total", "Times this lock actor began to lead.",
          figures->takeovers},
+        {"lockmgr_lock_snapshots_taken_total", "Snapshots that this lock actor completed.",
+         figures->snapshots_taken},
+        {"lockmgr_lock_snapshots_dropped_total", "Snapshots that were given up or did not fit.",
+         figures->snapshots_dropped},
+        {"lockmgr_lock_snapshot_bytes_total", "Bytes of snapshots handed to Raft.",
+         figures->snapshot_bytes},
+        {"lockmgr_lock_snapshots_restored_total", "Snapshots that this lock actor began with.",
+         figures->restores},
+        {"lockmgr_lock_restored_bytes_total", "Bytes of snapshots loaded.",
+         figures->restored_bytes},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         metric(report, LM_BUS_METRIC_KIND_COUNTER, rows[i].name, rows[i].help, rows[i].value);
+    report->metrics[report->n_metrics++] = lm_status_histogram(
+        "lockmgr_lock_hold_seconds",
+        "How long locks were held whose hold has ended; not of those from before this lock actor.",
+        &figures->holds, report->arena);
+    report->metrics[report->n_metrics++] = lm_status_histogram(
+        "lockmgr_lock_wait_seconds", "From the arrival of an Acquire to the answer that grants it.",
+        &figures->waits, report->arena);
 }
 
 void lm_lock_status_report(lm_lock_room_t *room)
@@ -203,15 +241,21 @@ void lm_lock_status_report(lm_lock_room_t *room)
     detail(report, "opSeq", lm_arena_print(room->scratch, "%" PRIu64, lm_table_op_seq(room->table)),
            true);
     lm_bytes_t why = problem(room);
-    bool near = room->commit_index <= room->applied_index + LM_LOCK_CREDIT_ENTRIES;
-    bool ready = room->attached && room->current && near && !room->draining;
-    const char *state = !room->attached ? "OUT_OF_SERVICE" : why.size ? "UNKNOWN" : "UP";
+    bool near = room->commit_index <= room->applied_index + LM_LOCK_NEAR_ENTRIES;
+    /* A surplus node has nothing to catch up with; one that lost its data is not ready, so that
+     * nobody stops a further node now. */
+    bool surplus = room->role == LM_API_RAFT_ROLE_SURPLUS && lm_lock_lead_name(room).size;
+    bool ready = surplus || (room->attached && room->current && near);
+    const char *state = !room->attached && !surplus ? "OUT_OF_SERVICE"
+                        : why.size                  ? "UNKNOWN"
+                                                    : "UP";
     lm_bus_status_report_t body = {.state = lm_bytes_of(state),
                                    .reason = why,
                                    .n_details = report->n_details,
                                    .details = report->details,
                                    .n_metrics = report->n_metrics,
                                    .metrics = report->metrics,
-                                   .ready = ready};
-    lm_outbox_send(room->out, LM_HEALTH, LM_MSG_STATUS_REPORT, &body);
+                                   .queues = lm_lock_queues_report(room),
+                                   .ready = ready && !room->draining};
+    lm_status_send(room->out, &body);
 }

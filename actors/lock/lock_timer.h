@@ -1,32 +1,28 @@
-/* Times at which something has to be done: a heap of timers that lie inside of what they are for.
+/* Times at which something has to be done: timers that lie inside of what they are for.
  *
  * Invariants
- *   R1  A timer is in the heap at most once; setting it again moves it.
- *   R2  A timer that fires is out of the heap before its function is called.
+ *   R1  A timer is set at most once; setting it again moves it.
+ *   R2  A timer that fires is not set any more when its function is called.
  */
 #ifndef LM_LOCK_TIMER_H
 #define LM_LOCK_TIMER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "lock_heap.h"
 
 typedef struct lm_lock_timer lm_lock_timer_t;
 
 /** All zero is a timer that is not set. */
 struct lm_lock_timer {
-    uint64_t at_us;
-    size_t place; /* in the heap, counted from 1; 0: not set */
+    lm_lock_spot_t spot;
     void (*fire)(void *room, lm_lock_timer_t *timer);
 };
 
-/** All zero is an empty heap. */
+/** All zero is an empty set of timers. */
 typedef struct {
-    lm_lock_timer_t **items;
-    size_t n, room;
+    lm_lock_heap_t heap;
 } lm_lock_timers_t;
 
-/** Frees the heap's own memory. */
+/** Frees the set's own memory. */
 void lm_lock_timer_clear(lm_lock_timers_t *timers);
 
 /** Lets fire be called at that time. */

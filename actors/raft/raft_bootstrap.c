@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base_check.h"
+#include "base_fault.h"
 
 uint64_t lm_raft_bootstrap_hash(const char *region, const char *const *names, uint32_t n)
 {
@@ -72,25 +73,33 @@ static void draw_identity(lm_raft_bootstrap_t *m)
     save(m, LM_RAFT_ACCEPTED);
 }
 
+static bool are_enough(const lm_raft_bootstrap_t *m, uint32_t n)
+{
+    return n == m->n || (LM_FAULT(FORM_BY_MAJORITY) && n > m->n / 2);
+}
+
 static bool all_empty(const lm_raft_bootstrap_t *m)
 {
+    uint32_t n = 0;
     for (uint32_t i = 0; i < m->n; i++) {
         const lm_raft_bootstrap_peer_t *peer = &m->peers[i];
-        if (i != m->self && !(peer->answered && peer->empty && peer->same_config)) return false;
+        n += i == m->self || (peer->answered && peer->empty && peer->same_config);
     }
-    return true;
+    return are_enough(m, n);
 }
 
 static bool all_accepted(const lm_raft_bootstrap_t *m)
 {
-    for (uint32_t i = 0; i < m->n; i++)
-        if (i != m->self && !m->peers[i].accepted) return false;
-    return true;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n; i++) n += i == m->self || m->peers[i].accepted;
+    return are_enough(m, n);
 }
 
 static void run(lm_raft_bootstrap_t *m)
 {
     if (m->running || m->saving || m->identity.stage == LM_RAFT_EMPTY) return;
+    /* The first node alone can know that all have accepted: nobody tells it to start before. */
+    if (is_first(m) && m->identity.stage == LM_RAFT_ACCEPTED) return;
     m->running = true;
     m->wish.run = m->identity.stage != LM_RAFT_STARTED;
 }
@@ -123,8 +132,9 @@ static void answer(lm_raft_bootstrap_t *m, uint32_t i)
 {
     const lm_raft_bootstrap_peer_t *peer = &m->peers[i];
     bool mine = is_mine(m, lm_bytes_of(peer->cluster_id));
-    if (m->identity.stage == LM_RAFT_ACCEPTED && is_first(m) && peer->answered && peer->empty &&
-        peer->same_config)
+    bool forms = m->identity.stage == LM_RAFT_ACCEPTED ||
+                 (LM_FAULT(OFFER_AGAIN) && m->identity.stage != LM_RAFT_EMPTY);
+    if (forms && is_first(m) && peer->answered && peer->empty && peer->same_config)
         say(m, i, LM_RAFT_SAY_OFFER);
     if (m->identity.stage >= LM_RAFT_FORMED && mine && !peer->started) say(m, i, LM_RAFT_SAY_START);
 }

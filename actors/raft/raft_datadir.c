@@ -19,6 +19,11 @@ struct lm_raft_datadir {
 
 const char *lm_raft_datadir_path(const lm_raft_datadir_t *dir) { return dir->path; }
 
+lm_raft_folder_t lm_raft_datadir_folder(const lm_raft_datadir_t *dir)
+{
+    return (lm_raft_folder_t){.path = dir->path, .fd = dir->dir_fd};
+}
+
 void lm_raft_datadir_close(lm_raft_datadir_t **dir)
 {
     lm_raft_datadir_t *self = *dir;
@@ -135,22 +140,18 @@ bool lm_raft_datadir_save(const lm_raft_datadir_t *dir, const lm_raft_identity_t
     return true;
 }
 
-/* ---- notes about truncation, and beginning anew ---------------------------------------------- */
+/* ---- notes, and beginning anew --------------------------------------------------------------- */
 
-bool lm_raft_datadir_mark(const lm_raft_datadir_t *dir, uint64_t index, lm_raft_fault_t *fault)
+bool lm_raft_datadir_note(const lm_raft_datadir_t *dir, const char *name, lm_raft_fault_t *fault)
 {
-    char name[64];
-    snprintf(name, sizeof name, LM_RAFT_TRUNCATION_PREFIX "%llu", (unsigned long long)index);
     int fd = openat(dir->dir_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return system_fault(dir, name, fault);
     close(fd);
     return fsync(dir->dir_fd) == 0 || system_fault(dir, name, fault);
 }
 
-bool lm_raft_datadir_unmark(const lm_raft_datadir_t *dir, uint64_t index, lm_raft_fault_t *fault)
+bool lm_raft_datadir_unnote(const lm_raft_datadir_t *dir, const char *name, lm_raft_fault_t *fault)
 {
-    char name[64];
-    snprintf(name, sizeof name, LM_RAFT_TRUNCATION_PREFIX "%llu", (unsigned long long)index);
     if (unlinkat(dir->dir_fd, name, 0) != 0 && errno != ENOENT)
         return system_fault(dir, name, fault);
     return fsync(dir->dir_fd) == 0 || system_fault(dir, name, fault);
@@ -158,8 +159,19 @@ bool lm_raft_datadir_unmark(const lm_raft_datadir_t *dir, uint64_t index, lm_raf
 
 static bool belongs_to_log(const char *name)
 {
-    return strncmp(name, "metadata", 8) == 0 || strncmp(name, "open-", 5) == 0 ||
-           strncmp(name, "tmp-", 4) == 0 || (*name >= '0' && *name <= '9');
+    static const char *const beginnings[] = {
+        "metadata",
+        "open-",
+        "tmp-",
+        "snapshot-",
+        "image",
+        LM_RAFT_TRUNCATION_PREFIX,
+        LM_RAFT_INSTALLATION_PREFIX,
+        "watermark",
+    };
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+        if (strncmp(name, beginnings[i], strlen(beginnings[i])) == 0) return true;
+    return *name >= '0' && *name <= '9';
 }
 
 bool lm_raft_datadir_clear_log(const lm_raft_datadir_t *dir, lm_raft_fault_t *fault)

@@ -1,61 +1,24 @@
 /* Inputs wait in a queue while term and vote are being written; drive() works it off one by one. */
-#include "raft_engine.h"
-
 #include <stdlib.h>
 
 #include "base_check.h"
+#include "base_fault.h"
 #include "base_log.h"
-#include "raft_messages.h"
+#include "raft_accept.h"
+#include "raft_engine_parts.h"
 
 #define LATE_IN_A_ROW_MAX 3
+/* A peer that has lost its mind must not fill the log. */
+#define COMPLAIN_EVERY_US UINT64_C(1000000)
+#define OFFER_AGAIN_MS 1000
+/* A heartbeat may be late by this part of the time between two. */
+#define HEARTBEAT_PATIENCE 8
+#define FORGETS_MIN 10
+#define FORGETS_US UINT64_C(1000000)
 
 typedef unsigned long long ull_t;
-
-typedef struct event {
-    struct event *next;
-    bool is_done;
-    uint64_t number;             /* of the append that is done */
-    lm_raft_received_t received; /* else */
-} event_t;
-
-/* A write in flight: entries first..first+n-1 as they were then. */
-typedef struct write {
-    struct write *next;
-    uint64_t number, first, n, first_serial;
-    lm_raft_buffer_t *buffer;
-} write_t;
-
-typedef struct {
-    bool link_up;
-    bool unanswered;      /* entries were sent and nothing has come back */
-    uint64_t sent_behind; /* index before the entries sent last */
-} peer_t;
-
-struct lm_raft_engine {
-    struct raft raft;
-    lm_raft_engine_options_t options;
-    lm_raft_identity_t identity;
-    lm_raft_log_t *log;
-    lm_arena_t *arena;
-    peer_t peers[LM_RAFT_SERVERS_MAX]; /* as identity.servers */
-    bool started;
-    bool may_campaign;
-    unsigned late_in_row;
-    uint64_t durable_term, durable_vote;
-    bool holding; /* a report of term and vote is awaited */
-    uint64_t held_since_us;
-    struct raft_update held;
-    event_t *first, **last;
-    size_t held_frames, held_bytes;
-    write_t *writes, **last_write;
-    uint64_t next_write;
-    uint64_t commit, applied, leader_start, elections;
-    struct {
-        lm_raft_role_t role;
-        uint64_t term, leader;
-    } shown;
-    lm_raft_fault_t fault;
-};
+typedef lm_raft_event_t event_t;
+typedef lm_raft_write_t write_t;
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -80,12 +43,15 @@ lm_raft_engine_t *lm_raft_engine_new(const lm_raft_engine_options_t *options,
     raft_set_heartbeat_timeout(&e->raft, options->heartbeat_ms);
     raft_set_pre_vote(&e->raft, true);
     raft_set_max_inflight_entries(&e->raft, LM_RAFT_INFLIGHT_ENTRIES);
+    /* An offer that is repeated does no harm, and one of an image that is gone must not stand. */
+    raft_set_install_snapshot_timeout(&e->raft, OFFER_AGAIN_MS);
     return e;
 }
 
 static void event_free(event_t *event)
 {
-    if (!event->is_done) lm_raft_messages_free(&event->received, true);
+    if (event->kind == LM_RAFT_EVENT_FRAME) lm_raft_messages_free(&event->received, true);
+    free(event->image);
     free(event);
 }
 
@@ -151,16 +117,23 @@ static void take_entries(lm_raft_engine_t *e, const struct raft_update *update)
     e->options.disk->append(e->options.disk, write->number, list, n);
 }
 
-/* Starts writing term and vote if they have changed. Returns false if there was nothing to write.
- */
-static bool write_metadata(lm_raft_engine_t *e)
+static lm_raft_election_t cause_of(const struct raft_event *event)
+{
+    bool asked = event->type == RAFT_RECEIVE && event->receive.message->type == RAFT_TIMEOUT_NOW;
+    return asked ? LM_RAFT_ELECTION_TRANSFER : LM_RAFT_ELECTION_TIMEOUT;
+}
+
+/* Starts writing term and vote if that event has changed them. Returns false if there was nothing
+ * to write. */
+static bool write_metadata(lm_raft_engine_t *e, const struct raft_event *event)
 {
     uint64_t term = raft_current_term(&e->raft), vote = raft_voted_for(&e->raft);
     if (term == e->durable_term && vote == e->durable_vote) return false;
     LM_CHECK(term >= e->durable_term, "term %llu after %llu", (ull_t)term, (ull_t)e->durable_term);
-    if (term > e->durable_term && vote == e->raft.id) e->elections++;
+    if (term > e->durable_term && vote == e->raft.id) e->elections[cause_of(event)]++;
     e->durable_term = term;
     e->durable_vote = vote;
+    if (LM_FAULT(VOTE_UNSAVED)) return false;
     e->options.disk->set_metadata(e->options.disk, term, vote);
     return true;
 }
@@ -171,10 +144,11 @@ static void send_entries(lm_raft_engine_t *e, const lm_raft_outgoing_t *from, in
                          const struct raft_message *message)
 {
     const struct raft_append_entries *append = &message->append_entries;
-    peer_t *peer = &e->peers[which];
+    lm_raft_peer_t *peer = &e->peers[which];
     uint64_t last = append->prev_log_index + append->n_entries, index = append->prev_log_index;
     /* The same entries again without a word in between: the peer may be away, so only a few. */
     bool again = peer->unanswered && peer->sent_behind == append->prev_log_index;
+    peer->sent_ms = e->raft.now;
     size_t left = again ? LM_RAFT_FRAME_BYTES : LM_RAFT_SEND_BYTES;
     if (!peer->link_up) last = append->prev_log_index;
     LM_CHECK(lm_raft_log_term(e->log, index) == append->prev_log_term,
@@ -198,7 +172,8 @@ static void send_entries(lm_raft_engine_t *e, const lm_raft_outgoing_t *from, in
 
 static void send_message(lm_raft_engine_t *e, const struct raft_message *message)
 {
-    lm_raft_outgoing_t from = {.raft = &e->raft, .log = e->log, .commit = e->commit};
+    lm_raft_outgoing_t from = {
+        .raft = &e->raft, .log = e->log, .image = &e->image, .commit = e->commit};
     int which = peer_index(e, message->server_id);
     if (which < 0) return;
     if (message->type == RAFT_APPEND_ENTRIES) {
@@ -208,6 +183,9 @@ static void send_message(lm_raft_engine_t *e, const struct raft_message *message
     /* Sounding out an election without a lock that could serve would only disturb. */
     if (message->type == RAFT_REQUEST_VOTE && message->request_vote.pre_vote && !e->may_campaign)
         return;
+    if (message->type == RAFT_REQUEST_VOTE_RESULT && message->request_vote_result.pre_vote &&
+        !message->request_vote_result.vote_granted)
+        e->prevotes_rejected++;
     lm_raft_body_t body;
     lm_peer_frame_t frame = {0};
     lm_raft_messages_out(&from, message, &body, &frame);
@@ -232,7 +210,10 @@ static void show(lm_raft_engine_t *e)
     uint64_t term = raft_current_term(&e->raft);
     bool begins = role == LM_RAFT_LEADER_ROLE &&
                   (e->shown.role != LM_RAFT_LEADER_ROLE || e->shown.term != term);
-    if (begins) e->leader_start = lm_raft_log_last_index(e->log);
+    if (begins) {
+        e->leader_start = lm_raft_log_last_index(e->log);
+        for (uint32_t i = 0; i < e->identity.n_servers; i++) e->peers[i].forgets = 0;
+    }
     raft_leader(&e->raft, &leader, &address);
     e->shown.role = role;
     e->shown.term = term;
@@ -242,7 +223,8 @@ static void show(lm_raft_engine_t *e)
 static void finish(lm_raft_engine_t *e, const struct raft_update *update)
 {
     uint64_t commit = raft_commit_index(&e->raft);
-    if (commit > e->commit) e->commit = commit;
+    /* During an installation the engine may take the snapshot's index for committed here. */
+    if (commit > e->commit && !e->installing) e->commit = commit;
     LM_CHECK(e->commit <= lm_raft_log_last_index(e->log), "commit index %llu of a log of %llu",
              (ull_t)e->commit, (ull_t)lm_raft_log_last_index(e->log));
     show(e);
@@ -252,7 +234,7 @@ static void finish(lm_raft_engine_t *e, const struct raft_update *update)
     lm_arena_reset(e->arena);
 }
 
-static void set_fault(lm_raft_engine_t *e, const char *what, int rv)
+void lm_raft_engine_set_fault(lm_raft_engine_t *e, const char *what, int rv)
 {
     if (e->fault.code != LM_EXIT_OK) return;
     lm_exit_t code = rv == RAFT_SHUTDOWN || rv == RAFT_NOMEM ? LM_EXIT_ASSERTION : LM_EXIT_SYSTEM;
@@ -260,20 +242,40 @@ static void set_fault(lm_raft_engine_t *e, const char *what, int rv)
                       raft_strerror(rv));
 }
 
-/* One event and its duties. Returns what the engine returned. */
-static int step(lm_raft_engine_t *e, struct raft_event *event, uint64_t now_us)
+static void check_logs(lm_raft_engine_t *e)
+{
+    LM_CHECK(raft_last_index(&e->raft) == lm_raft_log_last_index(e->log) &&
+                 e->raft.trail.offset + 1 == lm_raft_log_first_index(e->log),
+             "the engine's log is %llu..%llu, this one %llu..%llu", (ull_t)e->raft.trail.offset + 1,
+             (ull_t)raft_last_index(&e->raft), (ull_t)lm_raft_log_first_index(e->log),
+             (ull_t)lm_raft_log_last_index(e->log));
+}
+
+/* A term beyond the maximum would be called damaged at the next start: it is never written. */
+static bool is_out_of_terms(lm_raft_engine_t *e, uint64_t term)
+{
+    if (term <= LM_RAFT_TERM_MAX) return false;
+    if (e->fault.code == LM_EXIT_OK)
+        lm_raft_fault_set(&e->fault, LM_EXIT_DAMAGED,
+                          "term %llu is the last one that there can be, and an election needs a "
+                          "further one: a broken node has used them up; nothing is lost, but this "
+                          "region cannot elect a leader again",
+                          (ull_t)LM_RAFT_TERM_MAX);
+    return true;
+}
+
+int lm_raft_engine_step(lm_raft_engine_t *e, struct raft_event *event, uint64_t now_us)
 {
     struct raft_update update;
     event->time = now_us / 1000;
     event->capacity = 0;
     int rv = raft_step(&e->raft, event, &update);
     if (rv != 0) return rv;
-    LM_CHECK(!(update.flags & RAFT_UPDATE_SNAPSHOT), "a snapshot is to be installed");
-    bool writes = write_metadata(e);
+    if (is_out_of_terms(e, raft_current_term(&e->raft))) return 0;
+    bool writes = write_metadata(e, event);
     if (update.flags & RAFT_UPDATE_ENTRIES) take_entries(e, &update);
-    LM_CHECK(raft_last_index(&e->raft) == lm_raft_log_last_index(e->log),
-             "the engine's log ends at %llu, this one at %llu", (ull_t)raft_last_index(&e->raft),
-             (ull_t)lm_raft_log_last_index(e->log));
+    if (update.flags & RAFT_UPDATE_SNAPSHOT) lm_raft_engine_drop_log(e, &update);
+    check_logs(e);
     if (!writes) {
         finish(e, &update);
         return 0;
@@ -294,8 +296,8 @@ static void apply_next(lm_raft_engine_t *e, uint64_t now_us)
                                 .len = record->data.size};
     event.configuration.index = e->applied;
     int rv = raft_configuration_decode(&bytes, &event.configuration.conf);
-    if (rv == 0) rv = step(e, &event, now_us);
-    if (rv != 0) set_fault(e, "a configuration", rv);
+    if (rv == 0) rv = lm_raft_engine_step(e, &event, now_us);
+    if (rv != 0) lm_raft_engine_set_fault(e, "a configuration", rv);
 }
 
 /* ---- queued events --------------------------------------------------------------------------- */
@@ -319,17 +321,23 @@ static void handle_append_done(lm_raft_engine_t *e, uint64_t number, uint64_t no
     LM_CHECK(raft_state(&e->raft) != RAFT_CANDIDATE, "a candidate has a write in flight");
     struct raft_event event = {.type = RAFT_PERSISTED_ENTRIES};
     event.persisted_entries.index = stored;
-    int rv = step(e, &event, now_us);
-    if (rv != 0) set_fault(e, "a finished write", rv);
+    int rv = lm_raft_engine_step(e, &event, now_us);
+    if (rv != 0) lm_raft_engine_set_fault(e, "a finished write", rv);
 }
 
-static bool is_acceptable(lm_raft_engine_t *e, const struct raft_message *message)
+static bool is_acceptable(lm_raft_engine_t *e, const struct raft_message *message, uint64_t now_us)
 {
-    if (message->type == RAFT_TIMEOUT_NOW) return e->may_campaign;
-    if (message->type != RAFT_APPEND_ENTRIES || raft_state(&e->raft) != RAFT_LEADER) return true;
-    if (message->append_entries.term != raft_current_term(&e->raft)) return true;
-    lm_error("server %llu sends entries as leader of term %llu, which is this node's own",
-             (ull_t)message->server_id, (ull_t)message->append_entries.term);
+    if (message->type == RAFT_TIMEOUT_NOW && !e->may_campaign) return false;
+    /* Of a word that comes too late the engine asks first whether it is sounding out, which only
+     * candidates know: of others it reads a byte of an address, and may give up their term. */
+    if (message->type == RAFT_REQUEST_VOTE_RESULT && raft_state(&e->raft) != RAFT_CANDIDATE)
+        return false;
+    const char *wrong = lm_raft_accept(&e->raft, e->log, e->commit, message);
+    if (!wrong) return true;
+    e->unacceptable++;
+    if (e->complained_us && now_us < e->complained_us + COMPLAIN_EVERY_US) return false;
+    e->complained_us = now_us;
+    lm_error("server %llu %s", (ull_t)message->server_id, wrong);
     return false;
 }
 
@@ -347,33 +355,103 @@ static void urge_transferee(lm_raft_engine_t *e, uint64_t server_id)
     send_message(e, &message);
 }
 
+uint64_t lm_raft_engine_unstored(const lm_raft_engine_t *e)
+{
+    return e->installing
+               ? 0
+               : lm_raft_log_bytes(e->log, e->raft.last_stored + 1, lm_raft_log_last_index(e->log));
+}
+
+static bool is_full(const lm_raft_engine_t *e)
+{
+    return lm_raft_engine_unstored(e) > LM_RAFT_UNSTORED_BYTES ||
+           lm_raft_log_memory(e->log) > e->options.log_bytes_max;
+}
+
+/* A server never lacks what it has acknowledged, unless its disk lost it; results that say so are
+ * passed over by the engine. Only during an installation it says that it has nothing. */
+static void note_result(lm_raft_engine_t *e, const struct raft_message *message, uint64_t now_us)
+{
+    const struct raft_append_entries_result *result = &message->append_entries_result;
+    lm_raft_peer_t *peer = &e->peers[peer_index(e, message->server_id)];
+    uint64_t match = lm_raft_engine_match(e, message->server_id);
+    peer->unanswered = false;
+    if (raft_state(&e->raft) != RAFT_LEADER || result->term != raft_current_term(&e->raft) ||
+        (!result->rejected && result->last_log_index >= match)) {
+        peer->forgets = 0;
+    } else if (result->rejected ? result->rejected <= match : result->last_log_index > 0) {
+        if (peer->forgets++ == 0) peer->forgets_since_us = now_us;
+    }
+}
+
+uint64_t lm_raft_engine_forgetful(const lm_raft_engine_t *e, uint64_t now_us)
+{
+    for (uint32_t i = 0; i < e->identity.n_servers; i++)
+        if (e->peers[i].forgets >= FORGETS_MIN &&
+            now_us >= e->peers[i].forgets_since_us + FORGETS_US)
+            return e->identity.servers[i].id;
+    return 0;
+}
+
+/* A leader that has written nothing in its term may not know how far the log of its successor goes;
+ * the engine would let the hint pass, time and again. Who is elected, the votes decide. */
+static void take_hint(lm_raft_engine_t *e, struct raft_timeout_now *hint)
+{
+    uint64_t index = raft_last_index(&e->raft), term = lm_raft_log_term(e->log, index);
+    if (term < hint->last_log_term) return;
+    if (term == hint->last_log_term && index < hint->last_log_index) return;
+    hint->last_log_index = index;
+    hint->last_log_term = term;
+}
+
 static void handle_message(lm_raft_engine_t *e, lm_raft_received_t *received, uint64_t now_us)
 {
     struct raft_message *message = &received->message;
-    if (!is_acceptable(e, message)) {
+    if (!is_acceptable(e, message, now_us)) {
         lm_raft_messages_free(received, true);
         return;
     }
-    if (message->type == RAFT_APPEND_ENTRIES_RESULT)
-        e->peers[peer_index(e, message->server_id)].unanswered = false;
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT) note_result(e, message, now_us);
+    lm_raft_messages_skip(received, e->commit, lm_raft_log_term(e->log, e->commit));
     lm_raft_messages_clamp(message, e->commit);
+    if (message->type == RAFT_TIMEOUT_NOW) take_hint(e, &message->timeout_now);
+    if (message->type == RAFT_APPEND_ENTRIES && is_full(e)) {
+        if (message->append_entries.n_entries > 0) e->stripped++;
+        lm_raft_messages_strip(received);
+    }
     struct raft_event event = {.type = RAFT_RECEIVE};
     event.receive.message = message;
     bool is_result = message->type == RAFT_APPEND_ENTRIES_RESULT;
     uint64_t from = message->server_id;
-    int rv = step(e, &event, now_us);
+    int rv = lm_raft_engine_step(e, &event, now_us);
     /* The entries' bytes belong to the engine now, whatever it did with them. */
     lm_raft_messages_free(received, false);
     if (rv != 0)
-        set_fault(e, "a message", rv);
+        lm_raft_engine_set_fault(e, "a message", rv);
     else if (is_result)
         urge_transferee(e, from);
 }
 
-static void drive(lm_raft_engine_t *e, uint64_t now_us)
+static void handle(lm_raft_engine_t *e, event_t *event, uint64_t now_us)
+{
+    switch (event->kind) {
+    case LM_RAFT_EVENT_FRAME:
+        e->held_frames--;
+        e->held_bytes -= lm_raft_messages_size(&event->received);
+        handle_message(e, &event->received, now_us);
+        break;
+    case LM_RAFT_EVENT_APPENDED: handle_append_done(e, event->number, now_us); break;
+    case LM_RAFT_EVENT_SNAPSHOT:
+        lm_raft_engine_handle_snapshot(e, event->image, event->number, now_us);
+        break;
+    case LM_RAFT_EVENT_INSTALLED: lm_raft_engine_handle_installed(e, now_us); break;
+    }
+}
+
+void lm_raft_engine_drive(lm_raft_engine_t *e, uint64_t now_us)
 {
     while (!e->holding && e->started && e->fault.code == LM_EXIT_OK) {
-        if (e->applied < e->commit) {
+        if (e->applied < e->commit && !e->installing) {
             apply_next(e, now_us);
             continue;
         }
@@ -381,18 +459,12 @@ static void drive(lm_raft_engine_t *e, uint64_t now_us)
         if (!event) return;
         e->first = event->next;
         if (!e->first) e->last = &e->first;
-        if (event->is_done) {
-            handle_append_done(e, event->number, now_us);
-        } else {
-            e->held_frames--;
-            e->held_bytes -= lm_raft_messages_size(&event->received);
-            handle_message(e, &event->received, now_us);
-        }
-        free(event);
+        handle(e, event, now_us);
+        event_free(event);
     }
 }
 
-static void put_event(lm_raft_engine_t *e, event_t *event)
+void lm_raft_engine_put(lm_raft_engine_t *e, event_t *event)
 {
     *e->last = event;
     e->last = &event->next;
@@ -403,29 +475,18 @@ static void put_event(lm_raft_engine_t *e, event_t *event)
 void lm_raft_engine_start(lm_raft_engine_t *e, const lm_raft_done_t *loaded, uint64_t now_us)
 {
     struct raft_event event = {.type = RAFT_START};
+    struct raft_snapshot_metadata metadata;
     bool single = e->identity.n_servers == 1;
-    struct raft_entry *entries = lm_alloc((loaded->n_entries + 1) * sizeof *entries);
-    for (size_t i = 0; i < loaded->n_entries; i++) {
-        const lm_raft_entry_t *entry = &loaded->entries[i];
-        lm_raft_log_append(e->log, entry->term, entry->type, entry->data, entry->buffer);
-        entries[i] = (struct raft_entry){
-            .term = entry->term,
-            .type = (enum raft_entry_type)entry->type,
-            .buf = {.base = (void *)(uintptr_t)entry->data.data, .len = entry->data.size},
-        };
-    }
+    struct raft_entry *entries = lm_raft_engine_load(e, loaded, &event, &metadata);
     e->durable_term = loaded->term;
     e->durable_vote = loaded->voted_for;
     e->started = true;
     event.start.term = single ? loaded->term + 1 : loaded->term;
     event.start.voted_for = single ? 0 : loaded->voted_for;
-    event.start.start_index = 1;
-    event.start.entries = entries;
-    event.start.n_entries = (unsigned)loaded->n_entries;
-    int rv = step(e, &event, now_us);
+    int rv = lm_raft_engine_step(e, &event, now_us);
     free(entries);
-    if (rv != 0) set_fault(e, "its start", rv);
-    drive(e, now_us);
+    if (rv != 0) lm_raft_engine_set_fault(e, "its start", rv);
+    lm_raft_engine_drive(e, now_us);
 }
 
 bool lm_raft_engine_receive(lm_raft_engine_t *e, uint64_t from_id, const lm_peer_frame_t *frame,
@@ -443,8 +504,8 @@ bool lm_raft_engine_receive(lm_raft_engine_t *e, uint64_t from_id, const lm_peer
     }
     e->held_frames++;
     e->held_bytes += size;
-    put_event(e, event);
-    drive(e, now_us);
+    lm_raft_engine_put(e, event);
+    lm_raft_engine_drive(e, now_us);
     return true;
 }
 
@@ -464,18 +525,18 @@ void lm_raft_engine_done(lm_raft_engine_t *e, const lm_raft_done_t *done, uint64
         end_hold(e, now_us);
     } else {
         event_t *event = lm_alloc(sizeof *event);
-        event->is_done = true;
+        event->kind = LM_RAFT_EVENT_APPENDED;
         event->number = done->number;
-        put_event(e, event);
+        lm_raft_engine_put(e, event);
     }
-    drive(e, now_us);
+    lm_raft_engine_drive(e, now_us);
 }
 
 lm_rc_t lm_raft_engine_submit(lm_raft_engine_t *e, lm_bytes_t data, uint64_t now_us,
                               uint64_t *index)
 {
-    if (e->holding || !e->started || raft_state(&e->raft) != RAFT_LEADER ||
-        raft_transferee(&e->raft) != 0)
+    if (e->holding || !e->started || e->fault.code != LM_EXIT_OK ||
+        raft_state(&e->raft) != RAFT_LEADER || raft_transferee(&e->raft) != 0)
         return LM_RC_NOT_LEADER;
     LM_CHECK(data.size > 0 && data.size % 8 == 0, "an entry of %zu bytes", data.size);
     struct raft_event event = {.type = RAFT_SUBMIT};
@@ -487,12 +548,12 @@ lm_rc_t lm_raft_engine_submit(lm_raft_engine_t *e, lm_bytes_t data, uint64_t now
     event.submit.entries = &entry;
     event.submit.n = 1;
     *index = lm_raft_log_last_index(e->log) + 1;
-    int rv = step(e, &event, now_us);
+    int rv = lm_raft_engine_step(e, &event, now_us);
     if (rv != 0) {
         raft_free(entry.batch);
         return rv == RAFT_NOTLEADER ? LM_RC_NOT_LEADER : LM_RC_OVERLOADED;
     }
-    drive(e, now_us);
+    lm_raft_engine_drive(e, now_us);
     return LM_RC_OK;
 }
 
@@ -503,9 +564,9 @@ bool lm_raft_engine_transfer(lm_raft_engine_t *e, uint64_t server_id, uint64_t n
         return false;
     struct raft_event event = {.type = RAFT_TRANSFER};
     event.transfer.server_id = server_id;
-    int rv = step(e, &event, now_us);
-    if (rv == RAFT_NOMEM) set_fault(e, "a transfer", rv);
-    drive(e, now_us);
+    int rv = lm_raft_engine_step(e, &event, now_us);
+    if (rv == RAFT_NOMEM) lm_raft_engine_set_fault(e, "a transfer", rv);
+    lm_raft_engine_drive(e, now_us);
     return rv == 0;
 }
 
@@ -517,20 +578,40 @@ void lm_raft_engine_tick(lm_raft_engine_t *e, uint64_t now_us, bool late)
     else if (e->late_in_row++ < LATE_IN_A_ROW_MAX)
         e->raft.election_timer_start = now_us / 1000;
     if (now_us / 1000 < raft_timeout(&e->raft)) return;
+    /* Nobody would answer its sounding for the term behind the last. */
+    if (e->may_campaign && raft_state(&e->raft) != RAFT_LEADER &&
+        is_out_of_terms(e, raft_current_term(&e->raft) + 1))
+        return;
     if (!e->may_campaign && raft_state(&e->raft) == RAFT_CANDIDATE) {
         /* Its next election would be a real one; without leave it goes back to sounding out. */
         e->raft.candidate_state.in_pre_vote = true;
         e->raft.candidate_state.disrupt_leader = false;
     }
     struct raft_event event = {.type = RAFT_TIMEOUT};
-    int rv = step(e, &event, now_us);
-    if (rv != 0) set_fault(e, "a timeout", rv);
-    drive(e, now_us);
+    int rv = lm_raft_engine_step(e, &event, now_us);
+    if (rv != 0) lm_raft_engine_set_fault(e, "a timeout", rv);
+    lm_raft_engine_drive(e, now_us);
+}
+
+/* When a leader's heartbeat is sent that is due then. Those of several peers go out together, or
+ * each would cost all threads on its way a run of its own: one waits a little for another that is
+ * due soon after it, a few times in a row until they are in step. */
+static uint64_t in_step_ms(const lm_raft_engine_t *e, uint64_t due_ms)
+{
+    uint64_t every_ms = e->options.heartbeat_ms, together_ms = due_ms;
+    uint64_t patience_ms = every_ms / HEARTBEAT_PATIENCE;
+    for (uint32_t i = 0; i < e->identity.n_servers; i++) {
+        uint64_t next_ms = e->peers[i].sent_ms + every_ms;
+        if (next_ms > together_ms && next_ms <= due_ms + every_ms / 2) together_ms = next_ms;
+    }
+    return together_ms < due_ms + patience_ms ? together_ms : due_ms + patience_ms;
 }
 
 uint64_t lm_raft_engine_wake_us(const lm_raft_engine_t *e)
 {
-    return !e->started || e->holding ? UINT64_MAX : raft_timeout(&e->raft) * 1000;
+    if (!e->started || e->holding) return UINT64_MAX;
+    uint64_t due_ms = raft_timeout(&e->raft);
+    return 1000 * (e->shown.role == LM_RAFT_LEADER_ROLE ? in_step_ms(e, due_ms) : due_ms);
 }
 
 void lm_raft_engine_may_campaign(lm_raft_engine_t *e, bool may) { e->may_campaign = may; }
@@ -549,8 +630,27 @@ uint64_t lm_raft_engine_leader(const lm_raft_engine_t *e) { return e->shown.lead
 uint64_t lm_raft_engine_commit(const lm_raft_engine_t *e) { return e->commit; }
 uint64_t lm_raft_engine_leader_start(const lm_raft_engine_t *e) { return e->leader_start; }
 const lm_raft_log_t *lm_raft_engine_log(const lm_raft_engine_t *e) { return e->log; }
-uint64_t lm_raft_engine_elections(const lm_raft_engine_t *e) { return e->elections; }
+uint64_t lm_raft_engine_stored(const lm_raft_engine_t *e) { return e->raft.last_stored; }
+uint64_t lm_raft_engine_stripped(const lm_raft_engine_t *e) { return e->stripped; }
+uint64_t lm_raft_engine_unacceptable(const lm_raft_engine_t *e) { return e->unacceptable; }
 const lm_raft_fault_t *lm_raft_engine_fault(const lm_raft_engine_t *e) { return &e->fault; }
+
+uint64_t lm_raft_engine_elections_of(const lm_raft_engine_t *e, lm_raft_election_t cause)
+{
+    return e->elections[cause];
+}
+
+uint64_t lm_raft_engine_elections(const lm_raft_engine_t *e)
+{
+    uint64_t all = 0;
+    for (int i = 0; i < LM_RAFT_ELECTIONS_N; i++) all += e->elections[i];
+    return all;
+}
+
+uint64_t lm_raft_engine_prevotes_rejected(const lm_raft_engine_t *e)
+{
+    return e->prevotes_rejected;
+}
 
 uint64_t lm_raft_engine_transferee(const lm_raft_engine_t *e)
 {

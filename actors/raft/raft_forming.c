@@ -6,6 +6,7 @@
 static void start_engine(lm_raft_room_t *room)
 {
     uint32_t seed;
+    if (!lm_raft_loss_begin(room, room->loaded)) return;
     room->random(room->random_arg, &seed, sizeof seed);
     lm_raft_engine_options_t options = {
         .disk = room->disk,
@@ -14,13 +15,16 @@ static void start_engine(lm_raft_room_t *room)
         .election_timeout_ms = room->election_ms,
         .heartbeat_ms = room->heartbeat_ms,
         .seed = seed,
+        .trailing_entries = room->trailing_entries,
+        .log_bytes_max = room->log_bytes_max,
     };
     room->engine = lm_raft_engine_new(&options, lm_raft_room_identity(room));
     room->phase = LM_RAFT_RUNNING;
     for (uint32_t i = 0; i < room->n_nodes; i++)
         lm_raft_engine_link(room->engine, room->nodes[i].id, room->nodes[i].link_up);
     lm_raft_engine_start(room->engine, room->loaded, room->now_us);
-    lm_info("has a log of %zu entries and votes in term %llu", room->loaded->n_entries,
+    lm_info("has a log of %zu entries behind a snapshot of entry %llu and votes in term %llu",
+            room->loaded->n_entries, (unsigned long long)room->loaded->image.index,
             (unsigned long long)room->loaded->term);
     lm_raft_done_destroy(&room->loaded);
     lm_outbox_ready(room->out);

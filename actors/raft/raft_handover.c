@@ -1,5 +1,6 @@
 /* Giving leadership away: when the node drains, when the lock asks for it, when there is no lock to
- * lead with (S21, S8).
+ * lead with (S21, S8), when it or the disk takes nothing any more (S20), when a node cannot be
+ * helped by this leader (S19).
  *
  * Invariants
  *   H1  Leadership goes only to a voter that has said lately that its lock is fit, and that it has
@@ -13,7 +14,8 @@
 static bool could_lead(const lm_raft_room_t *room, uint32_t i)
 {
     const lm_raft_node_t *node = &room->nodes[i];
-    return i != room->self && node->link_up && node->lock_ready && node->state_at_us != 0 &&
+    return i != room->self && node->id != lm_raft_engine_forgetful(room->engine, room->now_us) &&
+           node->link_up && node->lock_ready && node->state_at_us != 0 &&
            room->now_us < node->state_at_us + LM_RAFT_NODE_STATE_VALID_US;
 }
 
@@ -47,6 +49,13 @@ static const char *reason(const lm_raft_room_t *room)
     if (restarts_too_often(room)) return "the lock restarts too often";
     if (lock->away_since_us && room->now_us >= lock->away_since_us + LM_RAFT_LOCK_AWAY_US)
         return "the lock is away";
+    if (lm_raft_loss_is(room)) return "the log is not complete";
+    if (room->choked_since_us && room->now_us >= room->choked_since_us + LM_RAFT_CHOKED_US)
+        return "the lock or the disk takes nothing";
+    if (lm_raft_engine_forgetful(room->engine, room->now_us) &&
+        room->now_us >= room->forgetful_us + LM_RAFT_FORGETFUL_US)
+        return "another node has lost what it had acknowledged, which only a new leader can send "
+               "it";
     return NULL;
 }
 
@@ -63,6 +72,7 @@ static void try_handover(lm_raft_room_t *room)
     room->transfer_tried_us = room->now_us;
     if (!lm_raft_engine_transfer(room->engine, room->nodes[target].id, room->now_us)) return;
     room->figures.transfers++;
+    if (lm_raft_engine_forgetful(room->engine, room->now_us)) room->forgetful_us = room->now_us;
     lm_info("gives leadership to %s: %s", room->nodes[target].name, why);
 }
 
@@ -102,8 +112,17 @@ static void settle_drain(lm_raft_room_t *room)
         lm_outbox_wake(room->out, room->drain_until_us);
 }
 
+static void watch_choking(lm_raft_room_t *room)
+{
+    if (!lm_raft_room_leads(room) || !lm_raft_propose_is_choked(room))
+        room->choked_since_us = 0;
+    else if (room->choked_since_us == 0)
+        room->choked_since_us = room->now_us;
+}
+
 void lm_raft_handover_settle(lm_raft_room_t *room)
 {
+    watch_choking(room);
     if (lm_raft_room_leads(room)) try_handover(room);
     if (room->drain_pending) settle_drain(room);
 }

@@ -83,18 +83,21 @@ static bool parse_stage(const char *text, lm_raft_stage_t *stage)
     return false;
 }
 
+/* A line that is not quite one stays where it is, and is refused as what follows the servers. */
 static bool take_server(const char **at, lm_raft_identity_t *identity)
 {
     char value[LM_RAFT_NAME_SIZE + 32];
-    if (!take_line(at, "server", value, sizeof value)) return false;
+    const char *next = *at;
+    lm_raft_server_t server = {0};
+    if (!take_line(&next, "server", value, sizeof value)) return false;
     char *space = strchr(value, ' ');
     if (!space || identity->n_servers == LM_RAFT_SERVERS_MAX) return false;
     *space = 0;
-    lm_raft_server_t *server = &identity->servers[identity->n_servers];
-    if (!parse_number(value, UINT64_MAX, &server->id) || server->id == 0) return false;
-    if (strlen(space + 1) == 0 || strlen(space + 1) >= sizeof server->name) return false;
-    snprintf(server->name, sizeof server->name, "%s", space + 1);
-    identity->n_servers++;
+    if (!parse_number(value, UINT64_MAX, &server.id) || server.id == 0) return false;
+    if (strlen(space + 1) == 0 || strlen(space + 1) >= sizeof server.name) return false;
+    memcpy(server.name, space + 1, strlen(space + 1));
+    identity->servers[identity->n_servers++] = server;
+    *at = next;
     return true;
 }
 

@@ -2,8 +2,8 @@
  *
  * Invariants
  *   I1  A stage is reached only in the order accepted, formed, started; formed is skipped by all
- * but the first node. I2  Whatever bytes are read: they are the text that was written, or they are
- * refused.
+ *       but the first node.
+ *   I2  Whatever bytes are read: they are the text that was written, or they are refused.
  */
 #ifndef LM_RAFT_IDENTITY_H
 #define LM_RAFT_IDENTITY_H

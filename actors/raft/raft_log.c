@@ -2,6 +2,7 @@
 #include "raft_log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base_arena.h"
 #include "base_check.h"
@@ -17,7 +18,10 @@ struct lm_raft_buffer {
 struct lm_raft_log {
     lm_raft_record_t **chunks;
     size_t n_chunks;
-    uint64_t last_index;
+    uint64_t first_chunk; /* number of chunks[0]; entry 1 is in chunk 0 */
+    uint64_t first_index, last_index;
+    uint64_t term_before;  /* of the entry before the first; 0: not known */
+    uint64_t bytes_before; /* of the first entry */
     uint64_t next_serial;
 };
 
@@ -46,7 +50,7 @@ void lm_raft_buffer_drop(lm_raft_buffer_t **buffer)
 lm_raft_log_t *lm_raft_log_new(void)
 {
     lm_raft_log_t *log = lm_alloc(sizeof *log);
-    *log = (lm_raft_log_t){.next_serial = 1};
+    *log = (lm_raft_log_t){.next_serial = 1, .first_index = 1};
     return log;
 }
 
@@ -54,8 +58,7 @@ void lm_raft_log_destroy(lm_raft_log_t **log)
 {
     lm_raft_log_t *self = *log;
     if (!self) return;
-    lm_raft_log_truncate(self, 1);
-    for (size_t i = 0; i < self->n_chunks; i++) free(self->chunks[i]);
+    lm_raft_log_begin(self, 0, 0);
     free(self->chunks);
     free(self);
     *log = NULL;
@@ -63,7 +66,14 @@ void lm_raft_log_destroy(lm_raft_log_t **log)
 
 static lm_raft_record_t *slot(const lm_raft_log_t *log, uint64_t index)
 {
-    return &log->chunks[(index - 1) / CHUNK_RECORDS][(index - 1) % CHUNK_RECORDS];
+    return &log->chunks[(index - 1) / CHUNK_RECORDS - log->first_chunk]
+                       [(index - 1) % CHUNK_RECORDS];
+}
+
+static uint64_t bytes_behind(const lm_raft_log_t *log, uint64_t index)
+{
+    if (index < log->first_index) return log->bytes_before;
+    return slot(log, index)->bytes_before + slot(log, index)->data.size;
 }
 
 uint64_t lm_raft_log_append(lm_raft_log_t *log, uint64_t term, uint32_t type, lm_bytes_t data,
@@ -73,7 +83,8 @@ uint64_t lm_raft_log_append(lm_raft_log_t *log, uint64_t term, uint32_t type, lm
     LM_CHECK(term >= lm_raft_log_term(log, last), "term %llu at index %llu after term %llu",
              (unsigned long long)term, (unsigned long long)index,
              (unsigned long long)lm_raft_log_term(log, last));
-    if ((index - 1) / CHUNK_RECORDS == log->n_chunks) {
+    if (log->n_chunks == 0) log->first_chunk = (index - 1) / CHUNK_RECORDS;
+    if ((index - 1) / CHUNK_RECORDS == log->first_chunk + log->n_chunks) {
         log->chunks = lm_realloc(log->chunks, (log->n_chunks + 1) * sizeof(void *));
         log->chunks[log->n_chunks++] = lm_alloc(CHUNK_RECORDS * sizeof(lm_raft_record_t));
     }
@@ -83,7 +94,7 @@ uint64_t lm_raft_log_append(lm_raft_log_t *log, uint64_t term, uint32_t type, lm
         .data = data,
         .buffer = lm_raft_buffer_keep(buffer),
         .serial = log->next_serial++,
-        .bytes_before = last ? slot(log, last)->bytes_before + slot(log, last)->data.size : 0,
+        .bytes_before = bytes_behind(log, last),
     };
     log->last_index = index;
     return index;
@@ -91,30 +102,70 @@ uint64_t lm_raft_log_append(lm_raft_log_t *log, uint64_t term, uint32_t type, lm
 
 void lm_raft_log_truncate(lm_raft_log_t *log, uint64_t index)
 {
-    LM_CHECK(index >= 1, "truncation at index 0");
+    LM_CHECK(index >= log->first_index, "truncation at index %llu of a log from %llu on",
+             (unsigned long long)index, (unsigned long long)log->first_index);
     for (; log->last_index >= index; log->last_index--)
         lm_raft_buffer_drop(&slot(log, log->last_index)->buffer);
 }
 
-const lm_raft_record_t *lm_raft_log_get(const lm_raft_log_t *log, uint64_t index)
+static void free_chunks(lm_raft_log_t *log, uint64_t n)
 {
-    return index == 0 || index > log->last_index ? NULL : slot(log, index);
+    for (uint64_t i = 0; i < n; i++) free(log->chunks[i]);
+    log->n_chunks -= n;
+    log->first_chunk += n;
+    if (log->n_chunks > 0)
+        memmove(log->chunks, log->chunks + n, log->n_chunks * sizeof *log->chunks);
 }
 
+void lm_raft_log_trim(lm_raft_log_t *log, uint64_t index)
+{
+    LM_CHECK(index <= log->last_index, "trimmed to %llu, but it ends at %llu",
+             (unsigned long long)index, (unsigned long long)log->last_index);
+    if (index < log->first_index) return;
+    log->term_before = slot(log, index)->term;
+    log->bytes_before = bytes_behind(log, index);
+    for (; log->first_index <= index; log->first_index++)
+        lm_raft_buffer_drop(&slot(log, log->first_index)->buffer);
+    /* The chunk of the next entry stays: a log that is trimmed often would allocate it anew. */
+    uint64_t next = index / CHUNK_RECORDS, n = next - log->first_chunk;
+    free_chunks(log, n < log->n_chunks ? n : log->n_chunks);
+}
+
+void lm_raft_log_begin(lm_raft_log_t *log, uint64_t index, uint64_t term)
+{
+    lm_raft_log_truncate(log, log->first_index);
+    free_chunks(log, log->n_chunks);
+    log->first_index = index + 1;
+    log->last_index = index;
+    log->term_before = term;
+}
+
+const lm_raft_record_t *lm_raft_log_get(const lm_raft_log_t *log, uint64_t index)
+{
+    return index < log->first_index || index > log->last_index ? NULL : slot(log, index);
+}
+
+uint64_t lm_raft_log_first_index(const lm_raft_log_t *log) { return log->first_index; }
 uint64_t lm_raft_log_last_index(const lm_raft_log_t *log) { return log->last_index; }
 
 uint64_t lm_raft_log_term(const lm_raft_log_t *log, uint64_t index)
 {
     const lm_raft_record_t *record = lm_raft_log_get(log, index);
-    return record ? record->term : 0;
+    if (record) return record->term;
+    return index + 1 == log->first_index ? log->term_before : 0;
 }
 
 uint64_t lm_raft_log_bytes(const lm_raft_log_t *log, uint64_t first, uint64_t last)
 {
-    if (last < first || last == 0) return 0;
-    const lm_raft_record_t *from = lm_raft_log_get(log, first ? first : 1);
-    const lm_raft_record_t *to = lm_raft_log_get(log, last);
-    LM_CHECK(from && to, "bytes of %llu..%llu of a log of %llu", (unsigned long long)first,
-             (unsigned long long)last, (unsigned long long)log->last_index);
-    return to->bytes_before + to->data.size - from->bytes_before;
+    LM_CHECK(last <= log->last_index, "bytes of %llu..%llu of a log of %llu",
+             (unsigned long long)first, (unsigned long long)last,
+             (unsigned long long)log->last_index);
+    if (first < log->first_index) first = log->first_index;
+    return last < first ? 0 : bytes_behind(log, last) - bytes_behind(log, first - 1);
+}
+
+uint64_t lm_raft_log_memory(const lm_raft_log_t *log)
+{
+    return bytes_behind(log, log->last_index) - log->bytes_before +
+           log->n_chunks * CHUNK_RECORDS * sizeof(lm_raft_record_t);
 }

@@ -2,14 +2,16 @@
 #include "raft_messages.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base_check.h"
+#include "base_fault.h"
 #include "raft_limits.h"
 
 typedef unsigned long long ull_t;
 
 /* Message versions of the engine, as it numbers them. */
-enum { REQUEST_VOTE_VERSION = 2, RESULT_VERSION = 2, ENTRIES_VERSION = 0 };
+enum { REQUEST_VOTE_VERSION = 2, RESULT_VERSION = 2, ENTRIES_VERSION = 0, INSTALL_VERSION = 0 };
 
 static bool is_term(uint64_t term) { return term > 0 && term <= LM_RAFT_TERM_MAX; }
 
@@ -99,7 +101,7 @@ static void copy_entries(const lm_peer_append_entries_t *body, size_t bytes,
     struct raft_append_entries *into = &received->message.append_entries;
     uint8_t *at = received->batch = raft_malloc(bytes);
     LM_CHECK(at, "out of memory, %zu bytes wanted", bytes);
-    into->entries = lm_alloc(body->n_entries * sizeof *into->entries);
+    into->entries = received->entries = lm_alloc(body->n_entries * sizeof *into->entries);
     into->n_entries = (unsigned)body->n_entries;
     for (size_t i = 0; i < body->n_entries; i++) {
         lm_bytes_t data = body->entries[i].data;
@@ -186,8 +188,7 @@ bool lm_raft_messages_in(uint64_t from_id, const char *from_name, const lm_peer_
 
 void lm_raft_messages_free(lm_raft_received_t *received, bool batch_too)
 {
-    if (received->message.type == RAFT_APPEND_ENTRIES)
-        free(received->message.append_entries.entries);
+    free(received->entries);
     if (batch_too) raft_free(received->batch);
     *received = (lm_raft_received_t){0};
 }
@@ -200,6 +201,32 @@ size_t lm_raft_messages_size(const lm_raft_received_t *received)
     for (unsigned i = 0; i < append->n_entries; i++)
         size += sizeof append->entries[i] + append->entries[i].buf.len;
     return size;
+}
+
+void lm_raft_messages_strip(lm_raft_received_t *received)
+{
+    struct raft_append_entries *append = &received->message.append_entries;
+    append->n_entries = 0;
+    append->entries = NULL;
+    raft_free(received->batch);
+    received->batch = NULL;
+}
+
+void lm_raft_messages_skip(lm_raft_received_t *received, uint64_t commit, uint64_t term)
+{
+    struct raft_append_entries *append = &received->message.append_entries;
+    if (received->message.type != RAFT_APPEND_ENTRIES || term == 0 ||
+        append->prev_log_index >= commit)
+        return;
+    uint64_t known = commit - append->prev_log_index;
+    append->prev_log_index = commit;
+    append->prev_log_term = term;
+    if (append->n_entries > known) {
+        append->entries += known;
+        append->n_entries -= (unsigned)known;
+    } else if (append->n_entries > 0) {
+        lm_raft_messages_strip(received);
+    }
 }
 
 void lm_raft_messages_clamp(struct raft_message *message, uint64_t commit)
@@ -241,7 +268,8 @@ static void out_request_vote_result(const lm_raft_outgoing_t *from,
     };
     /* Else a server of a lower term with the longest log never learns the term, and nobody is ever
      * elected. */
-    if (vote->pre_vote && !vote->vote_granted) body->term = raft_current_term(from->raft);
+    if (vote->pre_vote && !vote->vote_granted && !LM_FAULT(PRE_VOTE_TERM))
+        body->term = raft_current_term(from->raft);
 }
 
 /* The highest index below rejected that is known to be like the leader's, or the end of the log. */
@@ -268,6 +296,8 @@ static void out_append_entries_result(const lm_raft_outgoing_t *from,
     };
     body->last_log_index =
         result->rejected ? reject_hint(from, result->rejected) : result->last_log_index;
+    if (LM_FAULT(ACK_UNSTORED) && !result->rejected)
+        body->last_log_index = lm_raft_log_last_index(from->log);
     LM_CHECK(result->rejected || body->last_log_index <= lm_raft_log_last_index(from->log),
              "an acknowledgement of %llu, but the log ends at %llu", (ull_t)body->last_log_index,
              (ull_t)lm_raft_log_last_index(from->log));
@@ -282,6 +312,52 @@ static void out_timeout_now(const struct raft_message *message, lm_peer_timeout_
         .last_log_index = timeout->last_log_index,
         .last_log_term = timeout->last_log_term,
     };
+}
+
+void lm_raft_messages_offer(const lm_raft_image_t *image, lm_peer_snapshot_offer_t *offer)
+{
+    *offer = (lm_peer_snapshot_offer_t){
+        .last_index = image->index,
+        .last_term = image->term,
+        .configuration = lm_bytes(image->configuration, image->configuration_size),
+        .configuration_index = image->configuration_index,
+        .length = image->length,
+        .crc32c = image->crc32c,
+        .state_hash = image->state_hash,
+    };
+}
+
+bool lm_raft_messages_offered(const lm_peer_snapshot_offer_t *offer, lm_raft_image_t *image)
+{
+    if (!offer || offer->last_index < 2 || !is_term(offer->last_term) || offer->length == 0 ||
+        offer->configuration.size > sizeof image->configuration ||
+        offer->configuration_index == 0 || offer->configuration_index > offer->last_index ||
+        !lm_raft_messages_is_configuration(offer->configuration))
+        return false;
+    *image = (lm_raft_image_t){
+        .index = offer->last_index,
+        .term = offer->last_term,
+        .length = offer->length,
+        .crc32c = offer->crc32c,
+        .state_hash = offer->state_hash,
+        .configuration_index = offer->configuration_index,
+        .configuration_size = (uint32_t)offer->configuration.size,
+    };
+    memcpy(image->configuration, offer->configuration.data, offer->configuration.size);
+    return true;
+}
+
+/* What the engine says of the snapshot is not used: everything comes from the one that is there. */
+static void out_install_snapshot(const lm_raft_outgoing_t *from, const struct raft_message *message,
+                                 lm_raft_body_t *body)
+{
+    const struct raft_install_snapshot *install = &message->install_snapshot;
+    LM_CHECK(from->image->index == install->last_index && from->image->term == install->last_term,
+             "snapshot %llu^%llu is to be sent, but there is %llu^%llu", (ull_t)install->last_index,
+             (ull_t)install->last_term, (ull_t)from->image->index, (ull_t)from->image->term);
+    lm_raft_messages_offer(from->image, &body->snapshot.offer);
+    body->snapshot.install = (lm_peer_install_snapshot_t){
+        .version = INSTALL_VERSION, .term = install->term, .offer = &body->snapshot.offer};
 }
 
 void lm_raft_messages_out(const lm_raft_outgoing_t *from, const struct raft_message *message,
@@ -307,6 +383,11 @@ void lm_raft_messages_out(const lm_raft_outgoing_t *from, const struct raft_mess
         out_timeout_now(message, &body->timeout_now);
         frame->body_case = LM_PEER_FRAME_BODY_TIMEOUT_NOW;
         frame->timeout_now = &body->timeout_now;
+        break;
+    case RAFT_INSTALL_SNAPSHOT:
+        out_install_snapshot(from, message, body);
+        frame->body_case = LM_PEER_FRAME_BODY_INSTALL_SNAPSHOT;
+        frame->install_snapshot = &body->snapshot.install;
         break;
     default: LM_CHECK(false, "a message of type %d", (int)message->type);
     }

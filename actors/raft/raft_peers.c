@@ -6,6 +6,7 @@
  *   R2  Frames go out in the order they were made. */
 #include <stdio.h>
 
+#include "base_fault.h"
 #include "base_log.h"
 #include "raft_state.h"
 
@@ -13,7 +14,7 @@ static void refuse(lm_raft_room_t *room, lm_raft_refused_t why) { room->figures.
 
 static int node_by_name(const lm_raft_room_t *room, lm_bytes_t name)
 {
-    for (uint32_t i = 0; i < room->n_nodes; i++)
+    for (uint32_t i = 0; i < room->n_known; i++)
         if (lm_bytes_equal(lm_bytes_of(room->nodes[i].name), name)) return (int)i;
     return -1;
 }
@@ -38,6 +39,7 @@ void lm_raft_peers_send(lm_raft_room_t *room, uint32_t node, lm_peer_frame_t *fr
 void lm_raft_peers_send_to(void *self, uint64_t server_id, lm_peer_frame_t *frame)
 {
     lm_raft_room_t *room = self;
+    if (frame->body_case == LM_PEER_FRAME_BODY_INSTALL_SNAPSHOT) lm_raft_fetch_note_served(room);
     for (uint32_t i = 0; i < room->n_nodes; i++)
         if (room->nodes[i].id == server_id) lm_raft_peers_send(room, i, frame);
 }
@@ -82,7 +84,8 @@ static bool is_about_forming(const lm_peer_frame_t *frame)
     return frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_STATE ||
            frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_OFFER ||
            frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_ACCEPT ||
-           frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_START;
+           frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_START ||
+           frame->body_case == LM_PEER_FRAME_BODY_REGION_FORMED;
 }
 
 /* Words about forming are exchanged before there is a common cluster; what they claim is judged
@@ -92,13 +95,21 @@ static void take_about_forming(lm_raft_room_t *room, uint32_t node, const lm_pee
     const char *mine = lm_raft_room_identity(room)->cluster_id;
     if (*mine && frame->cluster_id.size && !lm_bytes_equal(frame->cluster_id, lm_bytes_of(mine)))
         refuse(room, LM_RAFT_REFUSED_CLUSTER);
-    lm_raft_forming_receive(room, node, frame);
+    bool asks = frame->body_case == LM_PEER_FRAME_BODY_BOOTSTRAP_STATE &&
+                frame->bootstrap_state->empty && room->phase == LM_RAFT_RUNNING;
+    if (frame->body_case == LM_PEER_FRAME_BODY_REGION_FORMED)
+        lm_raft_outside_heard(room, node, frame);
+    else if (node < room->n_nodes)
+        lm_raft_forming_receive(room, node, frame);
+    if (asks) lm_raft_outside_tell(room, node);
 }
 
 static bool check_member(lm_raft_room_t *room, uint32_t node, const lm_peer_frame_t *frame)
 {
     const lm_raft_identity_t *identity = lm_raft_room_identity(room);
-    if (identity->stage == LM_RAFT_EMPTY)
+    if (node >= room->n_nodes)
+        refuse(room, LM_RAFT_REFUSED_UNKNOWN_NODE);
+    else if (identity->stage == LM_RAFT_EMPTY)
         refuse(room, LM_RAFT_REFUSED_STAGE);
     else if (!lm_bytes_equal(frame->cluster_id, lm_bytes_of(identity->cluster_id)))
         refuse(room, LM_RAFT_REFUSED_CLUSTER);
@@ -134,6 +145,18 @@ static void take_from_member(lm_raft_room_t *room, uint32_t node, const lm_peer_
         lm_raft_reads_result(room, node, frame->read_probe_result);
     else if (frame->body_case == LM_PEER_FRAME_BODY_NODE_STATE)
         take_node_state(room, node, frame->node_state);
+    else if (frame->body_case == LM_PEER_FRAME_BODY_INSTALL_SNAPSHOT)
+        lm_raft_fetch_installs(room, node, frame->install_snapshot);
+    else if (frame->body_case == LM_PEER_FRAME_BODY_SNAPSHOT_QUERY)
+        lm_raft_fetch_queried(room, node, frame->snapshot_query);
+    else if (frame->body_case == LM_PEER_FRAME_BODY_SNAPSHOT_OFFER)
+        lm_raft_fetch_offered(room, node, frame->snapshot_offer);
+    else if (frame->body_case == LM_PEER_FRAME_BODY_SNAPSHOT_READ)
+        lm_raft_image_serve(room, node, frame->snapshot_read);
+    else if (frame->body_case == LM_PEER_FRAME_BODY_SNAPSHOT_DATA)
+        lm_raft_fetch_piece(room, node, frame->snapshot_data);
+    else if (frame->body_case == LM_PEER_FRAME_BODY_REQUEST_VOTE && lm_raft_loss_is(room))
+        refuse(room, LM_RAFT_REFUSED_LOSS);
     else if (!lm_raft_engine_receive(room->engine, frame->from_id, frame, room->now_us))
         refuse(room, LM_RAFT_REFUSED_INVALID);
 }
@@ -148,7 +171,7 @@ void lm_raft_peers_on_receive(void *self, const lm_message_t *message, lm_outbox
         refuse(room, LM_RAFT_REFUSED_UNKNOWN_NODE);
         return;
     }
-    if (body->epoch < room->nodes[node].epoch) {
+    if (body->epoch < room->nodes[node].epoch && !LM_FAULT(OLD_STREAMS)) {
         refuse(room, LM_RAFT_REFUSED_OLD_EPOCH);
         return;
     }
@@ -174,10 +197,12 @@ void lm_raft_peers_on_link(void *self, const lm_message_t *message, lm_outbox_t 
     int node = node_by_name(room, body->node);
     if (node < 0) return;
     room->nodes[node].link_up = body->up;
-    if (room->engine) lm_raft_engine_link(room->engine, room->nodes[node].id, body->up);
+    if (!room->engine || (uint32_t)node >= room->n_nodes) return;
+    lm_raft_engine_link(room->engine, room->nodes[node].id, body->up);
+    lm_raft_fetch_link(room, (uint32_t)node, body->up);
 }
 
 void lm_raft_peers_forget_epochs(lm_raft_room_t *room)
 {
-    for (uint32_t i = 0; i < room->n_nodes; i++) room->nodes[i].epoch = 0;
+    for (uint32_t i = 0; i < room->n_known; i++) room->nodes[i].epoch = 0;
 }

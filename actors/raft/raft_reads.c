@@ -9,9 +9,12 @@
  * Invariants
  *   Q1  A round confirms only reads that had noted their index before it began.
  *   Q2  An answer to round n confirms all rounds up to n: its question was sent after theirs.
- *   Q3  When leadership ends, every read is refused. */
+ *   Q3  When leadership ends, every read is refused.
+ *   Q4  The time of a round trip is that from one question to the answer to it: of those that are
+ *       on their way to a node, one is timed. */
 #include <stdlib.h>
 
+#include "base_fault.h"
 #include "raft_state.h"
 
 static void answer(lm_raft_room_t *room, const lm_caller_t *caller, lm_rc_t code, uint64_t index)
@@ -47,13 +50,25 @@ void lm_raft_reads_probe(lm_raft_room_t *room, uint32_t node, const lm_peer_read
     lm_raft_peers_send(room, node, &frame);
 }
 
+/* A later answer means that the one to the timed question is lost. */
+static void time_answer(lm_raft_node_t *peer, uint64_t round, uint64_t now_us)
+{
+    if (!peer->timed_round || round < peer->timed_round) return;
+    if (round == peer->timed_round) {
+        lm_histogram_note(&peer->round_trips, now_us - peer->timed_since_us);
+        peer->was_timed = true;
+    }
+    peer->timed_round = 0;
+}
+
 void lm_raft_reads_result(lm_raft_room_t *room, uint32_t node,
                           const lm_peer_read_probe_result_t *result)
 {
     lm_raft_node_t *peer = &room->nodes[node];
     if (!lm_raft_room_leads(room) || result->term != lm_raft_engine_term(room->engine)) return;
-    if (result->round <= room->read_round && result->round > peer->read_round)
-        peer->read_round = result->round;
+    if (result->round > room->read_round || result->round <= peer->read_round) return;
+    peer->read_round = result->round;
+    time_answer(peer, result->round, room->now_us);
 }
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
@@ -111,6 +126,9 @@ static void ask(lm_raft_room_t *room)
         lm_peer_read_probe_t probe = {.term = term, .round = room->read_round};
         lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_READ_PROBE, .read_probe = &probe};
         lm_raft_peers_send(room, i, &frame);
+        if (room->nodes[i].timed_round) continue;
+        room->nodes[i].timed_round = room->read_round;
+        room->nodes[i].timed_since_us = room->now_us;
     }
 }
 
@@ -126,7 +144,7 @@ static void begin_round(lm_raft_room_t *room)
             waiting = true;
         } else if (complete) {
             read->index = commit;
-            read->round = room->read_round + 1;
+            read->round = room->read_round + !LM_FAULT(ROUND_SHARED);
             fresh = true;
         }
     }

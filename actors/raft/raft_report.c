@@ -1,12 +1,15 @@
 /* What others hear of this node: the role to the lock, the status to health. */
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "act_status.h"
 #include "raft_state.h"
 
 typedef unsigned long long ull_t;
 
 #define DETAILS_MAX 12
-#define METRICS_MAX 80
+#define METRICS_MAX 120
 
 /* ---- the role -------------------------------------------------------------------------------- */
 
@@ -17,7 +20,8 @@ static uint32_t role_number(const lm_raft_room_t *room)
         [LM_RAFT_CANDIDATE_ROLE] = LM_API_RAFT_ROLE_CANDIDATE,
         [LM_RAFT_LEADER_ROLE] = LM_API_RAFT_ROLE_LEADER,
     };
-    return room->engine ? numbers[lm_raft_engine_role(room->engine)] : LM_API_RAFT_ROLE_UNFORMED;
+    if (room->engine) return numbers[lm_raft_engine_role(room->engine)];
+    return lm_raft_outside_is_surplus(room) ? LM_API_RAFT_ROLE_SURPLUS : LM_API_RAFT_ROLE_UNFORMED;
 }
 
 static const char *role_name(const lm_raft_room_t *room)
@@ -27,23 +31,36 @@ static const char *role_name(const lm_raft_room_t *room)
         [LM_RAFT_CANDIDATE_ROLE] = "candidate",
         [LM_RAFT_LEADER_ROLE] = "leader",
     };
-    return room->engine ? names[lm_raft_engine_role(room->engine)] : "unformed";
+    if (room->engine) return names[lm_raft_engine_role(room->engine)];
+    return lm_raft_outside_is_surplus(room) ? "surplus" : "unformed";
 }
 
 /* Name of the leader; empty if none is known. */
 static const char *leader_name(const lm_raft_room_t *room)
 {
-    uint64_t id = room->engine ? lm_raft_engine_leader(room->engine) : 0;
+    if (!room->engine) return lm_raft_outside_leader(room);
+    uint64_t id = lm_raft_engine_leader(room->engine);
     for (uint32_t i = 0; id && i < room->n_nodes; i++)
         if (room->nodes[i].id == id) return room->nodes[i].name;
     return "";
+}
+
+static const char *cluster_id(const lm_raft_room_t *room)
+{
+    return room->outside.known ? room->outside.cluster_id : lm_raft_room_identity(room)->cluster_id;
 }
 
 static void find_problem(const lm_raft_room_t *room, char *text, size_t size)
 {
     text[0] = 0;
     if (!room->engine) {
-        if (room->phase >= LM_RAFT_FORMING) lm_raft_bootstrap_problem(&room->forming, text, size);
+        lm_raft_outside_problem(room, text, size);
+        if (room->phase >= LM_RAFT_FORMING && !*text)
+            lm_raft_bootstrap_problem(&room->forming, text, size);
+        return;
+    }
+    if (lm_raft_loss_is(room)) {
+        lm_raft_loss_problem(room, text, size);
         return;
     }
     if (*leader_name(room)) return;
@@ -54,24 +71,36 @@ static void find_problem(const lm_raft_room_t *room, char *text, size_t size)
                              room->nodes[i].name);
 }
 
+/* The nodes that vote; before that is known, all that are configured. */
+static uint32_t list_members(const lm_raft_room_t *room, lm_bus_raft_member_t *members)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < room->n_nodes; i++) {
+        const lm_raft_node_t *node = &room->nodes[i];
+        if (!lm_raft_outside_counts(room, node->name)) continue;
+        members[n++] = (lm_bus_raft_member_t){.server_id = node->id,
+                                              .name = lm_bytes_of(node->name),
+                                              .address = lm_bytes_of(node->address)};
+    }
+    return n;
+}
+
 void lm_raft_report_role(lm_raft_room_t *room, lm_participant_t to)
 {
     const lm_raft_identity_t *identity = lm_raft_room_identity(room);
     lm_bus_raft_member_t members[LM_RAFT_SERVERS_MAX] = {0};
     char problem[512];
     find_problem(room, problem, sizeof problem);
-    for (uint32_t i = 0; i < room->n_nodes; i++)
-        members[i] = (lm_bus_raft_member_t){.server_id = room->nodes[i].id,
-                                            .name = lm_bytes_of(room->nodes[i].name),
-                                            .address = lm_bytes_of(room->nodes[i].address)};
+    uint32_t n = list_members(room, members);
     lm_bus_raft_role_event_t body = {
         .role = role_number(room),
         .leader = lm_bytes_of(leader_name(room)),
-        .cluster_id = lm_bytes_of(identity->cluster_id),
+        .cluster_id = lm_bytes_of(cluster_id(room)),
         .history_id = lm_bytes_of(identity->history_id),
-        .n_members = room->n_nodes,
+        .n_members = n,
         .members = members,
         .problem = lm_bytes_of(problem),
+        .term = room->outside.term,
     };
     if (room->engine) {
         body.term = lm_raft_engine_term(room->engine);
@@ -129,17 +158,38 @@ static void counter(status_t *s, const char *name, const char *help, uint64_t va
     add_metric(s, name, help, LM_BUS_METRIC_KIND_COUNTER, NULL, NULL, (double)value);
 }
 
+static void histogram(status_t *s, const char *name, const char *help, const lm_histogram_t *all)
+{
+    if (s->n_metrics < METRICS_MAX)
+        s->metrics[s->n_metrics++] = lm_status_histogram(name, help, all, s->arena);
+}
+
 static void add_details(const lm_raft_room_t *room, status_t *s)
 {
     const lm_raft_engine_t *engine = room->engine;
     add_text(s, "role", role_name(room));
-    add_number(s, "term", engine ? lm_raft_engine_term(engine) : 0);
+    add_number(s, "term", engine ? lm_raft_engine_term(engine) : room->outside.term);
     add_text(s, "leader", leader_name(room));
     add_number(s, "commitIndex", engine ? lm_raft_engine_commit(engine) : 0);
     add_number(s, "appliedIndex", room->lock.applied_index);
     add_number(s, "lastIndex", engine ? lm_raft_log_last_index(lm_raft_engine_log(engine)) : 0);
-    add_text(s, "clusterId", lm_raft_room_identity(room)->cluster_id);
-    add_number(s, "voters", room->n_nodes);
+    add_text(s, "clusterId", cluster_id(room));
+    add_number(s, "voters", room->outside.known ? room->outside.n_voters : room->n_nodes);
+}
+
+static void add_elections(const lm_raft_engine_t *engine, status_t *s)
+{
+    static const char *const reasons[LM_RAFT_ELECTIONS_N] = {
+        [LM_RAFT_ELECTION_TIMEOUT] = "timeout",
+        [LM_RAFT_ELECTION_TRANSFER] = "transfer",
+    };
+    for (int i = 0; i < LM_RAFT_ELECTIONS_N; i++)
+        add_metric(s, "lockmgr_raft_elections_started_total", "Elections that this node has begun",
+                   LM_BUS_METRIC_KIND_COUNTER, "reason", reasons[i],
+                   (double)lm_raft_engine_elections_of(engine, (lm_raft_election_t)i));
+    counter(s, "lockmgr_raft_prevotes_rejected_total",
+            "Soundings of other nodes before an election that this node answered with no",
+            lm_raft_engine_prevotes_rejected(engine));
 }
 
 static void add_engine_metrics(const lm_raft_room_t *room, status_t *s)
@@ -148,16 +198,35 @@ static void add_engine_metrics(const lm_raft_room_t *room, status_t *s)
     bool leads = lm_raft_room_leads(room);
     gauge(s, "lockmgr_raft_has_leader", "1 if this node knows a leader", *leader_name(room) != 0);
     gauge(s, "lockmgr_raft_is_leader", "1 if this node leads", leads);
+    gauge(s, "lockmgr_raft_surplus",
+          "1 if the region was formed without this node, which has no vote",
+          lm_raft_outside_is_surplus(room));
     if (!engine) return;
     gauge(s, "lockmgr_raft_term", "Current term", lm_raft_engine_term(engine));
     gauge(s, "lockmgr_raft_commit_index", "Last index that is known to be committed",
           lm_raft_engine_commit(engine));
     gauge(s, "lockmgr_raft_last_index", "Last index of the log",
           lm_raft_log_last_index(lm_raft_engine_log(engine)));
+    gauge(s, "lockmgr_raft_first_index", "First index of the log in memory",
+          lm_raft_log_first_index(lm_raft_engine_log(engine)));
+    gauge(s, "lockmgr_raft_log_memory_bytes", "Memory that the log takes",
+          lm_raft_log_memory(lm_raft_engine_log(engine)));
+    gauge(s, "lockmgr_raft_snapshot_index", "Last index that is in the snapshot",
+          lm_raft_engine_image(engine)->index);
+    gauge(s, "lockmgr_raft_snapshot_bytes", "Size of the snapshot",
+          lm_raft_engine_image(engine)->length);
+    gauge(s, "lockmgr_raft_log_lost", "1 if acknowledged entries of this node's log are lost",
+          lm_raft_loss_is(room));
+    gauge(s, "lockmgr_raft_fetch_bytes", "Bytes of the snapshot being fetched that are here",
+          room->fetch.next);
+    gauge(s, "lockmgr_raft_fetch_size_bytes", "Size of the snapshot being fetched",
+          room->fetch.image.length);
+    counter(s, "lockmgr_raft_appends_stripped_total",
+            "Appends of a leader that were not taken because too much waits to be stored",
+            lm_raft_engine_stripped(engine));
     gauge(s, "lockmgr_raft_delivered_index", "Last index that the lock actor was given",
           room->lock.delivered);
-    counter(s, "lockmgr_raft_elections_started_total", "Elections that this node has begun",
-            lm_raft_engine_elections(engine));
+    add_elections(engine, s);
     gauge(s, "lockmgr_raft_proposals_pending", "Proposals that are not committed yet",
           room->n_proposals);
     if (!leads) return;
@@ -182,46 +251,83 @@ static void add_refused(const lm_raft_room_t *room, status_t *s)
         [LM_RAFT_REFUSED_RECEIVER] = "wrong_receiver",
         [LM_RAFT_REFUSED_STAGE] = "too_early",
         [LM_RAFT_REFUSED_INVALID] = "invalid",
+        [LM_RAFT_REFUSED_LOSS] = "log_lost",
     };
-    for (int i = 0; i < LM_RAFT_REFUSED_N; i++)
+    for (int i = 0; i < LM_RAFT_REFUSED_N; i++) {
+        uint64_t n = room->figures.refused[i];
+        if (i == LM_RAFT_REFUSED_INVALID && room->engine)
+            n += lm_raft_engine_unacceptable(room->engine);
         add_metric(s, "lockmgr_raft_frames_refused_total", "Frames of peers that were not handled",
-                   LM_BUS_METRIC_KIND_COUNTER, "reason", reasons[i],
-                   (double)room->figures.refused[i]);
+                   LM_BUS_METRIC_KIND_COUNTER, "reason", reasons[i], (double)n);
+    }
 }
+
+/* Those of a leadership that is over stay: they are counts. */
+static void add_round_trips(const lm_raft_room_t *room, status_t *s)
+{
+    for (uint32_t i = 0; i < room->n_nodes && s->n_metrics < METRICS_MAX; i++) {
+        if (!room->nodes[i].was_timed) continue;
+        histogram(s, "lockmgr_raft_peer_rtt_seconds",
+                  "From a leader's question for linearizable reads to the answer of a peer",
+                  &room->nodes[i].round_trips);
+        lm_bus_metric_t *metric = &s->metrics[s->n_metrics - 1];
+        metric->n_labels = 1;
+        metric->labels = lm_arena_alloc(s->arena, sizeof *metric->labels);
+        *metric->labels = (lm_bus_detail_t){.key = lm_bytes_of("peer"),
+                                            .value = lm_bytes_of(room->nodes[i].name)};
+    }
+}
+
+/* Counters that the files of the room keep. */
+static const struct {
+    const char *name, *help;
+    size_t offset; /* in the figures */
+} figures[] = {
+#define FIGURE(member, name, help)                      \
+    {                                                   \
+        name, help, offsetof(lm_raft_figures_t, member) \
+    }
+    FIGURE(leader_changes, "lockmgr_raft_leader_changes_total",
+           "Changes of the leader that this node has seen"),
+    FIGURE(proposals_committed, "lockmgr_raft_proposals_committed_total",
+           "Proposals of this node that were committed"),
+    FIGURE(proposals_failed, "lockmgr_raft_proposals_failed_total",
+           "Proposals of this node that were refused"),
+    FIGURE(reads, "lockmgr_raft_reads_total", "Linearizable reads that were asked for"),
+    FIGURE(read_rounds, "lockmgr_raft_read_rounds_total", "Rounds of questions for reads"),
+    FIGURE(transfers, "lockmgr_raft_transfers_total", "Attempts to give leadership away"),
+    FIGURE(snapshots_taken, "lockmgr_raft_snapshots_taken_total", "Snapshots of the lock's state"),
+    FIGURE(snapshots_dropped, "lockmgr_raft_snapshots_dropped_total",
+           "Snapshots that were begun and given up"),
+    FIGURE(snapshots_fetched, "lockmgr_raft_snapshots_fetched_total",
+           "Snapshots that came from another node"),
+    FIGURE(snapshots_installed, "lockmgr_raft_snapshots_installed_total",
+           "Snapshots that took the place of this node's log"),
+    FIGURE(fetches_dropped, "lockmgr_raft_fetches_dropped_total",
+           "Snapshots of another node that were given up"),
+    FIGURE(bytes_fetched, "lockmgr_raft_fetched_bytes_total", "Bytes of snapshots of other nodes"),
+    FIGURE(pieces_served, "lockmgr_raft_snapshot_pieces_served_total",
+           "Pieces of snapshots that other nodes were sent"),
+    FIGURE(late_ticks, "lockmgr_raft_late_ticks_total",
+           "Clock ticks that came later than a heartbeat"),
+#undef FIGURE
+};
 
 static void add_figures(const lm_raft_room_t *room, status_t *s)
 {
-    const lm_raft_figures_t *f = &room->figures;
-    counter(s, "lockmgr_raft_leader_changes_total", "Changes of the leader that this node has seen",
-            f->leader_changes);
-    counter(s, "lockmgr_raft_proposals_committed_total",
-            "Proposals of this node that were committed", f->proposals_committed);
-    counter(s, "lockmgr_raft_proposals_failed_total", "Proposals of this node that were refused",
-            f->proposals_failed);
-    counter(s, "lockmgr_raft_reads_total", "Linearizable reads that were asked for", f->reads);
-    counter(s, "lockmgr_raft_read_rounds_total", "Rounds of questions for reads", f->read_rounds);
-    counter(s, "lockmgr_raft_transfers_total", "Attempts to give leadership away", f->transfers);
-    counter(s, "lockmgr_raft_late_ticks_total", "Clock ticks that came later than a heartbeat",
-            f->late_ticks);
-    if (!room->writes) return;
-    uint64_t count, microseconds;
-    room->writes(room->disk, &count, &microseconds);
-    add_metric(s, "lockmgr_raft_wal_fsync_seconds_sum",
-               "Time spent in synchronous writes of the log", LM_BUS_METRIC_KIND_COUNTER, NULL,
-               NULL, (double)microseconds / 1e6);
-    counter(s, "lockmgr_raft_wal_fsync_seconds_count", "Synchronous writes of the log", count);
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        uint64_t value;
+        memcpy(&value, (const char *)&room->figures + figures[i].offset, sizeof value);
+        counter(s, figures[i].name, figures[i].help, value);
+    }
+    histogram(s, "lockmgr_raft_tick_lateness_seconds", "How late this room was woken",
+              &room->figures.lateness);
+    if (room->writes)
+        histogram(s, "lockmgr_raft_wal_fsync_seconds", "Synchronous writes of the log",
+                  room->writes(room->disk));
 }
 
-static void add_runtime(const lm_raft_room_t *room, status_t *s)
-{
-    const lm_host_counter_t *counters;
-    size_t n = lm_outbox_counters(room->out, &counters);
-    for (size_t i = 0; i < n; i++)
-        add_metric(s, counters[i].name, counters[i].help, LM_BUS_METRIC_KIND_COUNTER, "actor",
-                   "raft", (double)counters[i].value);
-}
-
-static void tell_status(lm_raft_room_t *room)
+void lm_raft_report_status(lm_raft_room_t *room)
 {
     char problem[512];
     bool led = *leader_name(room) != 0;
@@ -232,7 +338,7 @@ static void tell_status(lm_raft_room_t *room)
     add_engine_metrics(room, s);
     add_figures(room, s);
     add_refused(room, s);
-    add_runtime(room, s);
+    add_round_trips(room, s);
     bool failed = room->phase == LM_RAFT_ENDED;
     lm_bus_status_report_t body = {
         .state = lm_bytes_of(failed ? "DOWN"
@@ -245,7 +351,7 @@ static void tell_status(lm_raft_room_t *room)
         .metrics = s->metrics,
         .ready = led && !room->draining,
     };
-    lm_outbox_send(room->out, LM_HEALTH, LM_MSG_STATUS_REPORT, &body);
+    lm_status_send(room->out, &body);
     lm_arena_reset(room->scratch);
 }
 
@@ -257,7 +363,7 @@ void lm_raft_report_settle(lm_raft_room_t *room)
     uint64_t term = room->engine ? lm_raft_engine_term(room->engine) : 0;
     uint64_t leader = room->engine ? lm_raft_engine_leader(room->engine) : 0;
     bool news = room->phase != room->said_phase || role != room->said_role ||
-                term != room->said_term || leader != room->said_leader;
+                term != room->said_term || leader != room->said_leader || room->outside.news;
     if (!news && room->now_us < room->said_us + LM_RAFT_SECOND_US) return;
     if (leader && leader != room->last_leader) room->figures.leader_changes++;
     if (leader) room->last_leader = leader;
@@ -265,10 +371,10 @@ void lm_raft_report_settle(lm_raft_room_t *room)
     room->said_role = role;
     room->said_term = term;
     room->said_leader = leader;
+    room->outside.news = false;
     room->said_us = room->now_us;
-    if (room->phase >= LM_RAFT_FORMING) {
-        lm_raft_report_role(room, LM_LOCK);
-        lm_raft_report_role(room, LM_HEALTH);
-    }
-    tell_status(room);
+    lm_raft_report_status(room);
+    if (room->phase < LM_RAFT_FORMING) return;
+    lm_raft_report_role(room, LM_LOCK);
+    lm_raft_report_role(room, LM_HEALTH);
 }

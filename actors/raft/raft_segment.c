@@ -1,21 +1,9 @@
 /* Nothing here trusts a number that it reads: sizes are compared with what is left of the file. */
 #include "raft_segment.h"
 
-/* The checksum of segments: CRC-32 with the highest bit first, beginning with 0. */
-static const uint32_t crc_table[16] = {
-    0x00000000, 0x04c11db7, 0x09823b6e, 0x0d4326d9, 0x130476dc, 0x17c56b6b, 0x1a864db2, 0x1e475005,
-    0x2608edb8, 0x22c9f00f, 0x2f8ad6d6, 0x2b4bcb61, 0x350c9b64, 0x31cd86d3, 0x3c8ea00a, 0x384fbdbd,
-};
+#include "crc.h"
 
-static uint32_t checksum(lm_bytes_t bytes)
-{
-    uint32_t crc = 0;
-    for (size_t i = 0; i < bytes.size; i++) {
-        crc = crc << 4 ^ crc_table[crc >> 28 ^ bytes.data[i] >> 4];
-        crc = crc << 4 ^ crc_table[crc >> 28 ^ (bytes.data[i] & 15u)];
-    }
-    return crc;
-}
+static uint32_t checksum(lm_bytes_t bytes) { return lm_crc32_msb(0, bytes); }
 
 static uint64_t number(const uint8_t *at, size_t size)
 {
@@ -31,9 +19,10 @@ bool lm_raft_segment_has_format(lm_bytes_t file)
 
 bool lm_raft_segment_is_zero(lm_bytes_t file, size_t offset)
 {
-    for (size_t i = offset; i < file.size; i++)
-        if (file.data[i]) return false;
-    return true;
+    if (offset >= file.size) return true;
+    /* Each byte is the one before it, and the first is zero. */
+    const uint8_t *at = file.data + offset;
+    return *at == 0 && memcmp(at, at + 1, file.size - offset - 1) == 0;
 }
 
 static lm_raft_batch_t found(lm_raft_batch_t batch, lm_raft_batch_state_t state)

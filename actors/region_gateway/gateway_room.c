@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "act_status.h"
 #include "base_arena.h"
 #include "base_log.h"
 #include "wire_bus.h"
@@ -165,7 +166,7 @@ static void tell_health(const gateway_t *g, lm_outbox_t *out)
         .metrics = metrics,
         .ready = true,
     };
-    lm_outbox_send(out, LM_HEALTH, LM_MSG_STATUS_REPORT, &report);
+    lm_status_send(out, &report);
 }
 
 static void report(gateway_t *g, uint64_t now_us, lm_outbox_t *out)
@@ -283,6 +284,15 @@ static void on_region_hello_in(void *room, const lm_message_t *m, lm_outbox_t *o
     lm_outbox_reply(out, &m->from, LM_MSG_REGION_HELLO_ANSWER, &answer);
 }
 
+static void on_peer_up(void *room, lm_participant_t peer, lm_generation_t generation,
+                       uint64_t now_us, lm_outbox_t *out)
+{
+    const gateway_t *g = room;
+    (void)generation;
+    (void)now_us;
+    if (peer == LM_HEALTH && g->state == STATE_RUNNING) tell_health(g, out);
+}
+
 static void on_wake(void *room, uint64_t now_us, uint64_t late_us, lm_outbox_t *out)
 {
     gateway_t *g = room;
@@ -317,6 +327,7 @@ const lm_room_t *gateway_room_definition(void)
         .rows = rows,
         .n_rows = sizeof rows / sizeof *rows,
         .state = state_of,
+        .on_peer_up = on_peer_up,
         .on_wake = on_wake,
         .on_turn_end = on_turn_end,
     };

@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,22 +11,27 @@
 #include <time.h>
 
 #include "base_check.h"
+#include "client_budget.h"
+#include "client_channels.h"
 #include "client_internal.h"
+#include "client_keeps.h"
 
 enum {
-    ENDPOINTS_MAX = 32,
+    LOOK_MS = 5,
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 1000,
+    /* When a node that has too much to do is asked again, it or another one. */
+    OVERLOADED_MIN_MS = 200,
     DRIFT_FIXED_US = 50000,
     DRIFT_PERCENT = 1,
 };
 
 struct lm_client {
-    size_t n_endpoints;
-    char *endpoints[ENDPOINTS_MAX];
-    grpc_channel *channels[ENDPOINTS_MAX];
+    lm_channels_t *channels;
     pthread_mutex_t mutex;
     size_t current;              /* the endpoint that answered last */
+    lm_budget_t budget;          /* of repeats, guarded by mutex */
+    lm_keeps_t *keeps;           /* made with the first session, guarded by mutex */
     grpc_completion_queue *idle; /* never has an event: see let_connect */
 };
 
@@ -40,6 +46,11 @@ static const lm_client_row_t rows[] = {
     ROW(GET, "LockService", "Get", get),
     ROW(LIST, "LockService", "List", list),
     ROW(STATUS, "AdminService", "GetStatus", get_status),
+    ROW(OPEN_SESSION, "LockService", "OpenSession", open_session),
+    ROW(KEEP_ALIVE, "LockService", "KeepAlive", keep_alive),
+    ROW(CLOSE_SESSION, "LockService", "CloseSession", close_session),
+    ROW(GET_SESSION, "LockService", "GetSession", get_session),
+    ROW(LIST_SESSIONS, "LockService", "ListSessions", list_sessions),
 #undef ROW
 };
 
@@ -81,45 +92,32 @@ void lm_client_make_id(char id[33])
 
 /* ---- endpoints ------------------------------------------------------------------------------- */
 
-#define INTEGER_ARG(name, number)                                                             \
-    {                                                                                         \
-        .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)(name), .value.integer = (number) \
-    }
+static void drop(gpr_log_func_args *args) { (void)args; }
 
-static grpc_channel *open_channel(const char *endpoint)
+void lm_client_silence(void)
 {
-    grpc_arg args[] = {
-        INTEGER_ARG("grpc.initial_reconnect_backoff_ms", 100),
-        INTEGER_ARG("grpc.min_reconnect_backoff_ms", 100),
-        INTEGER_ARG("grpc.max_reconnect_backoff_ms", 500),
-        /* Repeats are made here, where it is known which calls may be repeated (K1). */
-        INTEGER_ARG("grpc.enable_retries", 0),
-        INTEGER_ARG("grpc.use_local_subchannel_pool", 1),
-    };
-    grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
-    grpc_channel_credentials *plain = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(endpoint, plain, &all);
-    grpc_channel_credentials_release(plain);
-    return channel;
+    if (!getenv("GRPC_VERBOSITY")) gpr_set_log_function(drop);
 }
 
 lm_client_t *lm_client_open(const char *endpoints)
 {
-    lm_client_t *client = lm_alloc(sizeof *client);
-    pthread_mutex_init(&client->mutex, NULL);
+    return lm_client_open_tls(endpoints, NULL, NULL);
+}
+
+lm_client_t *lm_client_open_tls(const char *endpoints, const lm_client_tls_t *tls,
+                                char problem[256])
+{
     grpc_init();
-    client->idle = grpc_completion_queue_create_for_next(NULL);
-    char *list = strdup(endpoints), *rest = list, *one;
-    bool fits = true;
-    while ((one = strsep(&rest, ",")) != NULL) {
-        if (*one == '\0') continue;
-        fits = client->n_endpoints < ENDPOINTS_MAX;
-        if (!fits) break;
-        client->endpoints[client->n_endpoints] = strdup(one);
-        client->channels[client->n_endpoints++] = open_channel(one);
+    lm_channels_t *channels = lm_channels_new(endpoints, tls, problem);
+    if (!channels) {
+        grpc_shutdown();
+        return NULL;
     }
-    free(list);
-    if (!fits || client->n_endpoints == 0) lm_client_close(&client);
+    lm_client_t *client = lm_alloc(sizeof *client);
+    client->channels = channels;
+    pthread_mutex_init(&client->mutex, NULL);
+    lm_budget_begin(&client->budget, lm_client_clock_us());
+    client->idle = grpc_completion_queue_create_for_next(NULL);
     return client;
 }
 
@@ -127,10 +125,8 @@ void lm_client_close(lm_client_t **client)
 {
     lm_client_t *c = *client;
     if (!c) return;
-    for (size_t i = 0; i < c->n_endpoints; i++) {
-        grpc_channel_destroy(c->channels[i]);
-        free(c->endpoints[i]);
-    }
+    if (c->keeps) lm_keeps_destroy(&c->keeps);
+    lm_channels_destroy(&c->channels);
     grpc_completion_queue_shutdown(c->idle);
     grpc_completion_queue_next(c->idle, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
     grpc_completion_queue_destroy(c->idle);
@@ -140,15 +136,19 @@ void lm_client_close(lm_client_t **client)
     *client = NULL;
 }
 
-size_t lm_client_endpoints(const lm_client_t *client) { return client->n_endpoints; }
+size_t lm_client_endpoints(const lm_client_t *client)
+{
+    return lm_channels_count(client->channels);
+}
 
 const char *lm_client_endpoint(const lm_client_t *client, size_t n)
 {
-    LM_CHECK(n < client->n_endpoints, "endpoint %zu of %zu", n, client->n_endpoints);
-    return client->endpoints[n];
+    return lm_channels_endpoint(client->channels, n);
 }
 
-static size_t current_endpoint(lm_client_t *client)
+lm_channels_t *lm_client_channels(const lm_client_t *client) { return client->channels; }
+
+size_t lm_client_current(lm_client_t *client)
 {
     pthread_mutex_lock(&client->mutex);
     size_t n = client->current;
@@ -156,16 +156,15 @@ static size_t current_endpoint(lm_client_t *client)
     return n;
 }
 
-/** Others go on with the next endpoint, unless somebody has moved on already. */
-static void leave_endpoint(lm_client_t *client, size_t n)
+void lm_client_leave(lm_client_t *client, size_t n)
 {
     pthread_mutex_lock(&client->mutex);
-    if (client->current == n) client->current = (n + 1) % client->n_endpoints;
+    if (client->current == n) client->current = (n + 1) % lm_client_endpoints(client);
     pthread_mutex_unlock(&client->mutex);
 }
 
 /** Waits and lets connections come into being meanwhile: gRPC reads sockets only in threads that
- * wait for it, and otherwise looks at them every five seconds. */
+ *  wait for it, and otherwise looks at them every five seconds. */
 static void let_connect(lm_client_t *client, uint64_t ms)
 {
     gpr_timespec end =
@@ -173,41 +172,77 @@ static void let_connect(lm_client_t *client, uint64_t ms)
     grpc_completion_queue_next(client->idle, end, NULL);
 }
 
+static bool is_connected(lm_client_t *client)
+{
+    grpc_channel *channel = lm_channels_borrow(client->channels, lm_client_current(client));
+    bool connected = grpc_channel_check_connectivity_state(channel, 1) == GRPC_CHANNEL_READY;
+    lm_channels_give_back(client->channels);
+    return connected;
+}
+
+/** The same, but no longer than until there is a connection where there was none: what failed for
+ *  want of one has been received by nobody, and another node may have taken its place. */
+static void await_connection(lm_client_t *client, uint64_t ms)
+{
+    uint64_t end_us = lm_client_clock_us() + ms * 1000, now_us;
+    bool was_connected = is_connected(client);
+    while ((now_us = lm_client_clock_us()) < end_us) {
+        uint64_t left_ms = (end_us - now_us + 999) / 1000;
+        let_connect(client, was_connected || left_ms < LOOK_MS ? left_ms : LOOK_MS);
+        if (!was_connected && is_connected(client)) return;
+    }
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-/** Gives an Acquire or Release without a request id one, in a copy (K1). */
+/** A method whose requests have ids: the size of its struct and where the id is in it. */
+typedef struct {
+    size_t size, at;
+} id_row_t;
+
+static const id_row_t id_rows[] = {
+#define ROW(key, type)                                      \
+    [LM_CLIENT_##key] = {sizeof(lm_api_##type##_request_t), \
+                         offsetof(lm_api_##type##_request_t, request_id)}
+    ROW(ACQUIRE, acquire),
+    ROW(RELEASE, release),
+    ROW(OPEN_SESSION, open_session),
+#undef ROW
+};
+
+static const lm_api_session_part_t *session_of(lm_client_method_t method, const void *request)
+{
+    if (method == LM_CLIENT_ACQUIRE) return ((const lm_api_acquire_request_t *)request)->session;
+    if (method == LM_CLIENT_RELEASE) return ((const lm_api_release_request_t *)request)->session;
+    return NULL;
+}
+
+/** Gives a request that has neither an id nor a number one, in a copy (K1). */
 static const void *with_id(lm_client_method_t method, const void *request, lm_arena_t *arena)
 {
     char id[33];
-    lm_bytes_t *slot;
-    void *copy =
-        lm_arena_alloc(arena, method == LM_CLIENT_ACQUIRE ? sizeof(lm_api_acquire_request_t)
-                                                          : sizeof(lm_api_release_request_t));
-    if (method == LM_CLIENT_ACQUIRE) {
-        *(lm_api_acquire_request_t *)copy = *(const lm_api_acquire_request_t *)request;
-        slot = &((lm_api_acquire_request_t *)copy)->request_id;
-    } else {
-        *(lm_api_release_request_t *)copy = *(const lm_api_release_request_t *)request;
-        slot = &((lm_api_release_request_t *)copy)->request_id;
-    }
+    if (method >= sizeof id_rows / sizeof *id_rows || !id_rows[method].size) return request;
+    const lm_api_session_part_t *session = session_of(method, request);
+    if (session && session->request_number) return request;
+    uint8_t *copy = lm_arena_alloc(arena, id_rows[method].size);
+    memcpy(copy, request, id_rows[method].size);
+    lm_bytes_t *slot = (lm_bytes_t *)(void *)(copy + id_rows[method].at);
     if (slot->size > 0) return request;
     lm_client_make_id(id);
     *slot = lm_arena_copy(arena, lm_bytes(id, 32));
     return copy;
 }
 
-static lm_bytes_t encode(lm_client_method_t method, const void *request, lm_arena_t *arena)
+lm_bytes_t lm_client_encode(lm_client_method_t method, const void *request, lm_arena_t *arena)
 {
-    if (method == LM_CLIENT_ACQUIRE || method == LM_CLIENT_RELEASE)
-        request = with_id(method, request, arena);
-    return lm_wire_encode(rows[method].request, request, arena);
+    return lm_wire_encode(rows[method].request, with_id(method, request, arena), arena);
 }
 
-/** UNAVAILABLE, whoever says it, and an outcome that lockmgr does not know: another attempt with
- *  the same id gets the one true answer. */
-static bool worth_repeating(const lm_client_result_t *result)
+bool lm_client_repeats(const lm_client_result_t *result)
 {
-    return result->grpc_status == GRPC_STATUS_UNAVAILABLE ||
+    /* A node that stops cancels what comes while it closes its ports. */
+    bool cancelled = !result->own && result->grpc_status == GRPC_STATUS_CANCELLED;
+    return result->grpc_status == GRPC_STATUS_UNAVAILABLE || cancelled ||
            (result->own && result->code == LM_RC_OUTCOME_UNKNOWN && result->attempts < 3);
 }
 
@@ -220,30 +255,73 @@ static uint64_t backoff_ms(unsigned attempt)
     return 1 + chance % (bound < BACKOFF_MAX_MS ? bound : BACKOFF_MAX_MS);
 }
 
+void lm_client_count_call(lm_client_t *client)
+{
+    pthread_mutex_lock(&client->mutex);
+    lm_budget_call(&client->budget, lm_client_clock_us());
+    pthread_mutex_unlock(&client->mutex);
+}
+
+lm_keeps_t *lm_client_keeps(lm_client_t *client)
+{
+    pthread_mutex_lock(&client->mutex);
+    if (!client->keeps) client->keeps = lm_keeps_new(client);
+    pthread_mutex_unlock(&client->mutex);
+    return client->keeps;
+}
+
+bool lm_client_may_repeat(lm_client_t *client, const lm_client_result_t *result)
+{
+    /* A repeat of what nobody has received costs nobody anything. */
+    if (!result->own) return true;
+    pthread_mutex_lock(&client->mutex);
+    bool may = lm_budget_take(&client->budget, lm_client_clock_us());
+    pthread_mutex_unlock(&client->mutex);
+    return may;
+}
+
+uint64_t lm_client_pause_ms(const lm_client_t *client, const lm_client_result_t *result)
+{
+    if (result->own && result->code == LM_RC_OVERLOADED)
+        return OVERLOADED_MIN_MS + backoff_ms(result->attempts);
+    return result->attempts < lm_client_endpoints(client) ? 1 : backoff_ms(result->attempts);
+}
+
+/** Waits until the next attempt may be made. False: that is not before end_us. */
+static bool wait_for_turn(lm_client_t *client, const lm_client_result_t *result, uint64_t end_us)
+{
+    for (uint64_t pause_ms = lm_client_pause_ms(client, result);; pause_ms = OVERLOADED_MIN_MS) {
+        if (lm_client_clock_us() + pause_ms * 1000 >= end_us) return false;
+        await_connection(client, pause_ms);
+        if (lm_client_may_repeat(client, result)) return true;
+    }
+}
+
 lm_client_result_t lm_client_call(lm_client_t *client, lm_client_method_t method,
                                   const void *request, uint64_t timeout_ms, lm_arena_t *arena,
                                   const void **response)
 {
     lm_client_result_t result = {0};
-    lm_bytes_t bytes = encode(method, request, arena);
+    lm_bytes_t bytes = lm_client_encode(method, request, arena);
     uint64_t end_us = lm_client_clock_us() + timeout_ms * 1000;
     bool unknown = false;
+    lm_client_count_call(client);
     for (unsigned attempt = 1;; attempt++) {
         uint64_t now_us = lm_client_clock_us();
         uint64_t left_ms = now_us < end_us ? (end_us - now_us + 999) / 1000 : 1;
-        size_t n = current_endpoint(client);
+        size_t n = lm_client_current(client);
         result = (lm_client_result_t){.attempts = attempt};
-        snprintf(result.endpoint, sizeof result.endpoint, "%s", client->endpoints[n]);
-        lm_attempt_make(client->channels[n], &rows[method], bytes, left_ms, arena, response,
+        snprintf(result.endpoint, sizeof result.endpoint, "%s", lm_client_endpoint(client, n));
+        lm_attempt_make(client->channels, n, &rows[method], bytes, left_ms, arena, response,
                         &result);
         if (result.grpc_status == GRPC_STATUS_OK) return result;
         unknown = unknown || !result.not_applied;
         result.not_applied = !unknown;
-        if (!worth_repeating(&result)) return result;
-        leave_endpoint(client, n);
-        uint64_t pause_ms = attempt < client->n_endpoints ? 1 : backoff_ms(attempt);
-        if (lm_client_clock_us() + pause_ms * 1000 >= end_us) return result;
-        let_connect(client, pause_ms);
+        bool silent = !result.own && result.grpc_status == GRPC_STATUS_DEADLINE_EXCEEDED;
+        bool again = lm_client_repeats(&result);
+        if (again || silent) lm_client_leave(client, n);
+        if (!again) return result;
+        if (!wait_for_turn(client, &result, end_us)) return result;
     }
 }
 
@@ -252,9 +330,9 @@ lm_client_result_t lm_client_ask(lm_client_t *client, size_t endpoint, lm_client
                                  const void **response)
 {
     lm_client_result_t result = {.attempts = 1};
-    lm_bytes_t bytes = encode(method, request, arena);
+    lm_bytes_t bytes = lm_client_encode(method, request, arena);
     snprintf(result.endpoint, sizeof result.endpoint, "%s", lm_client_endpoint(client, endpoint));
-    lm_attempt_make(client->channels[endpoint], &rows[method], bytes, timeout_ms, arena, response,
+    lm_attempt_make(client->channels, endpoint, &rows[method], bytes, timeout_ms, arena, response,
                     &result);
     return result;
 }

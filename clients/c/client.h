@@ -4,12 +4,15 @@
  * wire_api.h (made from proto/lockmgr/v1); docs/API.md says what they mean.
  *
  * Invariants
- *   K1  A call is repeated only if that is safe: reads, renewals, and calls with a request id. An
- *       Acquire or Release without an id is given one before its first attempt.
+ *   K1  A call is repeated only if that is safe: reads, renewals, and calls with a request id or
+ *       number. An Acquire, Release or OpenSession without one is given an id before its first
+ *       attempt.
  *   K2  The deadline of a hold counts from the moment its granting or renewing attempt was sent, on
  *       CLOCK_BOOTTIME, never from the moment the answer came: it may be early, never late.
  *   K3  "Certainly not applied" is reported only for answers of lockmgr itself that say so and only
  *       if no other attempt of the same call has an unknown outcome.
+ *   K4  What a node has answered with a refusal is repeated at most for a tenth of the calls, and
+ *       once a second besides, never at once: an outage is not made worse by its own repeats.
  */
 #ifndef LM_CLIENT_H
 #define LM_CLIENT_H
@@ -27,6 +30,11 @@ typedef enum {
     LM_CLIENT_GET,
     LM_CLIENT_LIST,
     LM_CLIENT_STATUS,
+    LM_CLIENT_OPEN_SESSION,
+    LM_CLIENT_KEEP_ALIVE,
+    LM_CLIENT_CLOSE_SESSION,
+    LM_CLIENT_GET_SESSION,
+    LM_CLIENT_LIST_SESSIONS,
 } lm_client_method_t;
 
 /** How a call ended. */
@@ -41,8 +49,30 @@ typedef struct {
     unsigned attempts;
 } lm_client_result_t;
 
+/** How a client proves itself and whom it trusts: paths of files, PEM but for the token; NULL or
+ *  empty: none. A token is sent over TLS only. The files are looked at once a second while calls
+ *  are made: renewed ones are used for new connections when all of them fit together again. */
+typedef struct {
+    const char *ca;   /* authorities that sign nodes; without it connections are not encrypted */
+    const char *cert; /* own certificate, with key; or neither */
+    const char *key;
+    const char
+        *server_name;       /* which the nodes' certificates must bear; none: the endpoint's host */
+    const char *token_file; /* a bearer token, on the only line */
+    const char *token;      /* the token itself; token_file is then not looked at */
+} lm_client_tls_t;
+
+/** For programs that tell of every failure themselves: what gRPC would write to stderr is dropped,
+ *  in the whole process, unless the variable GRPC_VERBOSITY is set. Before the first client. */
+void lm_client_silence(void);
+/** As lm_client_open, with TLS. tls may be NULL. Returns NULL also if a file cannot be read or the
+ *  options contradict each other. problem, if not NULL, gets why, for people. */
+lm_client_t *lm_client_open_tls(const char *endpoints, const lm_client_tls_t *tls,
+                                char problem[256]);
 /** Opens a client for a comma-separated list of endpoints: "host:port", "dns:///name:port". No
- *  connection is made yet. Returns NULL if the list is empty or too long (32). */
+ *  connection is made yet. The first attempt to make one is given up after 0.1 s, later ones
+ *  after up to 0.5 s, with TLS all after 2 s: what is further away, there and back, is not reached.
+ *  Returns NULL if the list is empty or too long (32). */
 lm_client_t *lm_client_open(const char *endpoints);
 /** All calls must have returned. */
 void lm_client_close(lm_client_t **client);
@@ -81,7 +111,9 @@ void lm_client_make_id(char id[33]);
  * deadline, and tells when the hold is lost. */
 typedef struct lm_keeper lm_keeper_t;
 
-/** Begins to keep a granted hold; what it needs is copied. result is that of the granting call.
+/** Begins to keep a granted hold; what it needs is copied. result is that of the granting call. A
+ *  hold whose time is almost over, because it was waited for that long, is renewed here, which may
+ *  take as long as its lease.
  *  lost_fd: an eventfd of the caller that becomes readable when the hold is lost; -1 for none. */
 lm_keeper_t *lm_keeper_start(lm_client_t *client, const char *name, const char *owner,
                              const lm_api_acquire_response_t *grant,

@@ -5,28 +5,19 @@
 #include <grpc/support/time.h>
 #include <stdio.h>
 
+#include "base_door.h"
 #include "client_internal.h"
 #include "wire_pb.h"
 #include "wire_rpc.h"
 
 static const char error_info_url[] = "type.googleapis.com/google.rpc.ErrorInfo";
 
-/* Everything one attempt receives; grpc core writes into it while the batch runs. */
-typedef struct {
-    grpc_metadata_array initial, trailing;
-    grpc_byte_buffer *payload;
-    grpc_status_code status;
-    grpc_slice details;
-    const char *debug;
-} received_t;
-
 static lm_bytes_t bytes_of_slice(const grpc_slice *slice)
 {
     return lm_bytes(GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
 }
 
-static void run_batch(grpc_call *call, grpc_completion_queue *queue, lm_bytes_t request,
-                      received_t *r)
+static bool start_batch(lm_attempt_t *r, lm_bytes_t request)
 {
     grpc_slice slice = grpc_slice_from_copied_buffer((const char *)request.data, request.size);
     grpc_byte_buffer *payload = grpc_raw_byte_buffer_create(&slice, 1);
@@ -44,14 +35,13 @@ static void run_batch(grpc_call *call, grpc_completion_queue *queue, lm_bytes_t 
                                         .status_details = &r->details,
                                         .error_string = &r->debug}},
     };
-    if (grpc_call_start_batch(call, ops, 6, r, NULL) == GRPC_CALL_OK)
-        grpc_completion_queue_pluck(queue, r, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
-    else
-        r->status = GRPC_STATUS_INTERNAL;
+    LM_DOOR_LEAVE(r);
+    bool started = grpc_call_start_batch(r->call, ops, 6, r, NULL) == GRPC_CALL_OK;
     grpc_byte_buffer_destroy(payload);
+    return started;
 }
 
-static lm_bytes_t read_payload(grpc_byte_buffer *payload, lm_arena_t *arena)
+lm_bytes_t lm_client_read_payload(grpc_byte_buffer *payload, lm_arena_t *arena)
 {
     grpc_byte_buffer_reader reader;
     if (!payload || !grpc_byte_buffer_reader_init(&reader, payload)) return lm_bytes(NULL, 0);
@@ -63,7 +53,7 @@ static lm_bytes_t read_payload(grpc_byte_buffer *payload, lm_arena_t *arena)
 }
 
 /** lockmgr's own reason, out of grpc-status-details-bin. */
-static bool read_reason(const received_t *r, lm_arena_t *arena, lm_rc_t *code)
+static bool read_reason(const lm_attempt_t *r, lm_arena_t *arena, lm_rc_t *code)
 {
     for (size_t i = 0; i < r->trailing.count; i++) {
         const grpc_metadata *entry = &r->trailing.metadata[i];
@@ -88,7 +78,7 @@ static bool read_reason(const received_t *r, lm_arena_t *arena, lm_rc_t *code)
     return false;
 }
 
-static void judge(const lm_client_row_t *row, const received_t *r, lm_arena_t *arena,
+static void judge(const lm_client_row_t *row, const lm_attempt_t *r, lm_arena_t *arena,
                   const void **response, lm_client_result_t *result)
 {
     result->grpc_status = (int)r->status;
@@ -102,7 +92,7 @@ static void judge(const lm_client_row_t *row, const received_t *r, lm_arena_t *a
     }
     void *message = NULL;
     lm_wire_error_t error;
-    lm_bytes_t bytes = read_payload(r->payload, arena);
+    lm_bytes_t bytes = lm_client_read_payload(r->payload, arena);
     if (lm_wire_decode(row->response, bytes, arena, &message, &error) != LM_RC_OK) {
         result->grpc_status = GRPC_STATUS_INTERNAL;
         snprintf(result->text, sizeof result->text, "the answer is damaged: %s %s", error.field,
@@ -114,29 +104,49 @@ static void judge(const lm_client_row_t *row, const received_t *r, lm_arena_t *a
     *response = message;
 }
 
-void lm_attempt_make(grpc_channel *channel, const lm_client_row_t *row, lm_bytes_t request,
-                     uint64_t timeout_ms, lm_arena_t *arena, const void **response,
-                     lm_client_result_t *result)
+bool lm_attempt_begin(lm_attempt_t *attempt, lm_channels_t *channels, size_t endpoint,
+                      const lm_client_row_t *row, lm_bytes_t request, uint64_t timeout_ms,
+                      grpc_completion_queue *queue)
 {
-    received_t r = {.details = grpc_empty_slice()};
-    grpc_metadata_array_init(&r.initial);
-    grpc_metadata_array_init(&r.trailing);
-    grpc_completion_queue *queue = grpc_completion_queue_create_for_pluck(NULL);
+    *attempt = (lm_attempt_t){.details = grpc_empty_slice(), .status = GRPC_STATUS_INTERNAL};
+    grpc_metadata_array_init(&attempt->initial);
+    grpc_metadata_array_init(&attempt->trailing);
     gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                          gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN));
     grpc_slice path = grpc_slice_from_static_string(row->path);
-    result->sent_us = lm_client_clock_us();
-    grpc_call *call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue, path,
-                                               NULL, deadline, NULL);
-    run_batch(call, queue, request, &r);
-    judge(row, &r, arena, response, result);
-    grpc_call_unref(call);
-    grpc_metadata_array_destroy(&r.initial);
-    grpc_metadata_array_destroy(&r.trailing);
-    if (r.payload) grpc_byte_buffer_destroy(r.payload);
-    grpc_slice_unref(r.details);
-    gpr_free((void *)(uintptr_t)r.debug);
+    attempt->sent_us = lm_client_clock_us();
+    grpc_channel *channel = lm_channels_borrow(channels, endpoint);
+    attempt->call = grpc_channel_create_call(channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue, path,
+                                             NULL, deadline, NULL);
+    lm_channels_give_back(channels);
+    return start_batch(attempt, request);
+}
+
+void lm_attempt_end(lm_attempt_t *attempt, const lm_client_row_t *row, lm_arena_t *arena,
+                    const void **response, lm_client_result_t *result)
+{
+    LM_DOOR_ARRIVE(attempt);
+    result->sent_us = attempt->sent_us;
+    judge(row, attempt, arena, response, result);
+    grpc_call_unref(attempt->call);
+    grpc_metadata_array_destroy(&attempt->initial);
+    grpc_metadata_array_destroy(&attempt->trailing);
+    if (attempt->payload) grpc_byte_buffer_destroy(attempt->payload);
+    grpc_slice_unref(attempt->details);
+    gpr_free((void *)(uintptr_t)attempt->debug);
+}
+
+void lm_attempt_make(lm_channels_t *channels, size_t endpoint, const lm_client_row_t *row,
+                     lm_bytes_t request, uint64_t timeout_ms, lm_arena_t *arena,
+                     const void **response, lm_client_result_t *result)
+{
+    lm_attempt_t attempt;
+    gpr_timespec never = gpr_inf_future(GPR_CLOCK_REALTIME);
+    grpc_completion_queue *queue = grpc_completion_queue_create_for_pluck(NULL);
+    if (lm_attempt_begin(&attempt, channels, endpoint, row, request, timeout_ms, queue))
+        grpc_completion_queue_pluck(queue, &attempt, never, NULL);
+    lm_attempt_end(&attempt, row, arena, response, result);
     grpc_completion_queue_shutdown(queue);
-    grpc_completion_queue_pluck(queue, NULL, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    grpc_completion_queue_pluck(queue, NULL, never, NULL);
     grpc_completion_queue_destroy(queue);
 }

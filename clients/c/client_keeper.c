@@ -12,6 +12,8 @@
 
 #include "client.h"
 
+enum { LOOK_EVERY_US = 1000000 };
+
 struct lm_keeper {
     lm_client_t *client;
     char *name, *owner, *hold_id;
@@ -37,31 +39,59 @@ static void lose(lm_keeper_t *k, const char *cause)
         perror("lockmgr keeper: eventfd");
 }
 
-/** Renews once; false when the hold is lost for good. */
-static bool renew(lm_keeper_t *k, lm_arena_t *arena)
+static lm_client_result_t ask_for_more(lm_keeper_t *k, uint64_t timeout_ms, lm_arena_t *arena,
+                                       uint64_t *deadline_us)
 {
-    uint64_t now = lm_client_clock_us(), deadline = atomic_load(&k->deadline_us);
-    if (now >= deadline) {
-        lose(k, "the lease ran out before it could be renewed");
-        return false;
-    }
     lm_api_renew_request_t request = {.name = lm_bytes_of(k->name),
                                       .owner = lm_bytes_of(k->owner),
                                       .hold_id = lm_bytes_of(k->hold_id)};
     const void *message = NULL;
-    /* An answer after the deadline is of no use, and one slow node must not use the time up. */
-    uint64_t left_ms = (deadline - now) / 1000 + 1;
-    uint64_t timeout_ms = left_ms > 4 ? left_ms / 2 : left_ms;
     lm_client_result_t result =
         lm_client_call(k->client, LM_CLIENT_RENEW, &request, timeout_ms, arena, &message);
     if (result.grpc_status == 0) {
         const lm_api_renew_response_t *r = message;
-        atomic_store(&k->deadline_us, lm_client_deadline_us(result.sent_us, r->lease_remaining_ms));
-        return true;
+        *deadline_us = lm_client_deadline_us(result.sent_us, r->lease_remaining_ms);
     }
-    if (!result.own || result.code != LM_RC_STALE_HOLD) return true; /* again until the deadline */
-    lose(k, result.text);
-    return false;
+    return result;
+}
+
+static bool is_over(lm_keeper_t *k)
+{
+    if (lm_client_clock_us() < atomic_load(&k->deadline_us)) return false;
+    lose(k, "the lease ran out before it could be renewed");
+    return true;
+}
+
+/** Renews once; false when the hold is lost for good. */
+static bool renew(lm_keeper_t *k, lm_arena_t *arena)
+{
+    if (is_over(k)) return false;
+    uint64_t deadline = atomic_load(&k->deadline_us), now = lm_client_clock_us();
+    /* An answer after the deadline is of no use, and one slow node must not use the time up. */
+    uint64_t left_ms = deadline > now ? (deadline - now) / 1000 + 1 : 1;
+    uint64_t timeout_ms = left_ms > 4 ? left_ms / 2 : left_ms;
+    lm_client_result_t result = ask_for_more(k, timeout_ms, arena, &deadline);
+    if (is_over(k)) return false; /* somebody may have been told so while the answer came */
+    if (result.own && result.code == LM_RC_STALE_HOLD && result.grpc_status != 0) {
+        lose(k, result.text);
+        return false;
+    }
+    atomic_store(&k->deadline_us, deadline); /* the same if there is no answer: again until then */
+    return true;
+}
+
+/* A hold that was waited for may have been granted long after its Acquire was sent, from which its
+ * time counts (S6): one that has almost none left is renewed before anybody uses it. */
+static void begin_time(lm_keeper_t *k, const lm_api_acquire_response_t *grant,
+                       const lm_client_result_t *result)
+{
+    uint64_t deadline = lm_client_deadline_us(result->sent_us, grant->lease_remaining_ms);
+    if (lm_client_clock_us() + k->ttl_us / 3 >= deadline) {
+        lm_arena_t *arena = lm_arena_new();
+        ask_for_more(k, (uint64_t)grant->ttl_ms, arena, &deadline);
+        lm_arena_destroy(&arena);
+    }
+    atomic_store(&k->deadline_us, deadline);
 }
 
 /** Waits until it is time for the next renewal; false when the keeper shall stop. */
@@ -90,11 +120,19 @@ static uint64_t next_pause_us(const lm_keeper_t *k)
     return left < retry ? left : retry; /* late: soon again, at the latest at its end */
 }
 
+/* The clock of the waits stands still while the machine sleeps: after each second it is looked at
+ * how much time is left. */
 static void *keep(void *arg)
 {
     lm_keeper_t *k = arg;
     lm_arena_t *arena = lm_arena_new();
-    while (wait_turn(k, next_pause_us(k)) && renew(k, arena)) lm_arena_reset(arena);
+    for (;;) {
+        uint64_t pause_us = next_pause_us(k);
+        bool due = pause_us <= LOOK_EVERY_US;
+        if (!wait_turn(k, due ? pause_us : LOOK_EVERY_US)) break;
+        if (due && !renew(k, arena)) break;
+        lm_arena_reset(arena);
+    }
     lm_arena_destroy(&arena);
     return NULL;
 }
@@ -111,8 +149,7 @@ lm_keeper_t *lm_keeper_start(lm_client_t *client, const char *name, const char *
     k->hold_id = text_of(grant->hold_id);
     k->ttl_us = (uint64_t)grant->ttl_ms * 1000;
     k->lost_fd = lost_fd;
-    atomic_store(&k->deadline_us,
-                 lm_client_deadline_us(result->sent_us, grant->lease_remaining_ms));
+    begin_time(k, grant, result);
     pthread_mutex_init(&k->mutex, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -38,6 +38,7 @@ typedef struct {
     size_t kept_bytes;
 } lm_calls_t;
 
+/** Frees what the table holds, not the struct itself. */
 void lm_calls_destroy(lm_calls_t *calls);
 
 /** Notes a call; its body is copied if keep is true. The deadline is not 0. */

@@ -45,6 +45,7 @@ void lm_dispatch_init(lm_dispatch_t *d, const lm_room_t *definition, void *room,
                       lm_generation_t generation, const lm_dispatch_host_t *functions, void *host);
 void lm_dispatch_destroy(lm_dispatch_t *d);
 
+/** A turn begins at that time. */
 void lm_dispatch_begin(lm_dispatch_t *d, uint64_t now_us);
 
 /** Handles one message. connection is who stands at the other end as far as the host knows;
@@ -59,6 +60,7 @@ void lm_dispatch_peer_up(lm_dispatch_t *d, lm_participant_t peer, lm_generation_
 /** There is room again in the pipe to a peer. */
 void lm_dispatch_room_again(lm_dispatch_t *d, lm_participant_t peer);
 
+/** Hands an item of the inlet to the room, which owns it from here on. */
 void lm_dispatch_inlet(lm_dispatch_t *d, void *item);
 
 /** Wakes the room if the time it asked for has come. */

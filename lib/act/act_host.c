@@ -1,4 +1,4 @@
-/* The process host: one loop for one room.
+/* The loop that runs one room, in a process of its own or in a thread among others.
  *
  * One turn: wait; read what is there from all sockets, the supervisor's last, so that a reply of a
  * dead generation is heard before its successor is announced; watched descriptors and the inlet;
@@ -204,9 +204,25 @@ static size_t read_link(lm_host_t *host, lm_participant_t connection, lm_link_t 
     return n;
 }
 
+static bool is_ready(const lm_host_t *host, const lm_link_t *link)
+{
+    for (size_t i = 0; i < host->n_wait; i++)
+        if (host->wait[i].link == link) return link && host->wait[i].ready;
+    return false;
+}
+
+/** What the supervisor tells may be later than what others have sent meanwhile. */
+static void look_before_supervisor(lm_host_t *host)
+{
+    if (!is_ready(host, host->post.links[LM_SUPERVISOR])) return;
+    lm_link_look_again(host->post.own);
+    for (int p = 0; p < LM_PARTICIPANTS; p++) lm_link_look_again(host->post.links[p]);
+}
+
 static size_t read_once(lm_host_t *host)
 {
     host->turn_bytes = 0;
+    look_before_supervisor(host);
     size_t n = read_link(host, LM_NOBODY, host->post.own);
     for (int p = LM_SUPERVISOR + 1; p < LM_PARTICIPANTS; p++)
         n += read_link(host, (lm_participant_t)p, host->post.links[p]);
@@ -227,6 +243,13 @@ static void wait_for_links(lm_host_t *host, int timeout_ms)
     lm_link_wait(host->wait, host->n_wait, timeout_ms);
 }
 
+static void read_inlet(lm_host_t *host)
+{
+    void **items;
+    size_t n = lm_inlet_take(host->inlet, &items);
+    for (size_t i = 0; i < n; i++) lm_dispatch_inlet(&host->d, items[i]);
+}
+
 /** After a late tick everything that had been sent by then has to be read before timers fire. */
 static void read_empty(lm_host_t *host)
 {
@@ -239,6 +262,7 @@ static void read_empty(lm_host_t *host)
         }
         total += n;
     } while (n > 0 && total < LM_LATE_BUNDLES_MAX);
+    read_inlet(host);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -260,20 +284,18 @@ static void wait_for_work(lm_host_t *host)
     lm_link_wait(host->wait, host->n_wait, timeout_ms);
 }
 
+/* What this turn itself has put into the inlet belongs to it as well: nobody is told of a state in
+ * between. */
 static void read_descriptors(lm_host_t *host)
 {
+    bool inlet = false;
     for (size_t i = 0; i < host->n_wait; i++) {
         if (host->wait[i].link || !host->wait[i].ready) continue;
         watched_t *watched = find_watched(host, host->wait[i].fd);
         if (watched) watched->on_ready(watched->arg, host->d.out.now_us, &host->d.out);
+        inlet |= host->wait[i].fd == lm_inlet_fd(host->inlet);
     }
-}
-
-static void read_inlet(lm_host_t *host)
-{
-    void **items;
-    size_t n = lm_inlet_take(host->inlet, &items);
-    for (size_t i = 0; i < n; i++) lm_dispatch_inlet(&host->d, items[i]);
+    if (inlet || !lm_inlet_is_empty(host->inlet)) read_inlet(host);
 }
 
 static void check_parent(lm_host_t *host, uint64_t now_us)
@@ -305,7 +327,6 @@ static void turn(lm_host_t *host)
     else
         read_once(host);
     read_descriptors(host);
-    read_inlet(host);
     lm_dispatch_wake(d);
     lm_dispatch_end(d);
     say_ready(host);
@@ -330,7 +351,7 @@ static void bind_own(lm_host_t *host)
     if (host->d.out.self == LM_SUPERVISOR)
         snprintf(host->endpoint, sizeof host->endpoint, "%s", process->supervisor);
     else
-        snprintf(host->endpoint, sizeof host->endpoint, "ipc://%s/%s", process->run_dir, address);
+        lm_process_endpoint(process, address, host->endpoint, sizeof host->endpoint);
     host->post.own = lm_link_bind(host->endpoint);
     if (!host->post.own) fail_to_start(host, "bind", host->endpoint);
 }

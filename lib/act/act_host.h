@@ -1,23 +1,28 @@
-/* Hosts bring rooms to life: the process host (production, ipc://) and what it offers to drivers.
+/* Hosts bring rooms to life, and what they offer to drivers.
  *
- * A process has a main thread that runs one room's loop; the frontend runs a second room in a
- * thread of its own. Everything here is called by the thread that runs the loop, except where it
- * says any.
+ * The process host is a process whose main thread runs one room's loop over ipc://; the thread host
+ * (act_thread.h) is a thread that does the same over inproc://. No room can tell which it is in.
+ * The frontend runs a second room in one more thread. Everything here is called by the thread that
+ * runs the loop, except where it says any.
  */
 #ifndef LM_ACT_HOST_H
 #define LM_ACT_HOST_H
 
 #include "act_room.h"
 
-/** What the supervisor hands to a process on its command line:
+/** What the supervisor hands to an actor; to a process on its command line:
  *  --supervisor ENDPOINT --run-dir DIR --boot BOOT_ID --counter N --parent PID */
 typedef struct {
-    char supervisor[128];
+    char supervisor[128]; /* ipc://... or inproc://...; the actor's own is of the same kind */
     char run_dir[96];
     lm_generation_t generation;
-    int parent_pid;
-    char actor[32]; /* name of the process in log lines */
+    int parent_pid; /* 0: nobody is watched */
+    char actor[32]; /* its name in log lines */
 } lm_process_t;
+
+/** The set-up of an actor, from the hand-over to its end: makes the room and its host, runs it, and
+ *  takes all apart. Returns the exit class. Every actor has one, for whichever host. */
+typedef lm_exit_t lm_actor_run_t(const lm_process_t *process);
 
 /** Reads the command line, sets the parent-death signal and compares the parent, ignores INT, TERM,
  *  HUP and PIPE, opens the page for last words (act_page.h). name is the actor's. Returns

@@ -60,6 +60,14 @@ void lm_inlet_put(lm_inlet_t *inlet, void *item)
         LM_CHECK(errno == EAGAIN, "eventfd: %s", strerror(errno));
 }
 
+bool lm_inlet_is_empty(lm_inlet_t *inlet)
+{
+    pthread_mutex_lock(&inlet->mutex);
+    bool empty = inlet->in.n == 0;
+    pthread_mutex_unlock(&inlet->mutex);
+    return empty;
+}
+
 size_t lm_inlet_take(lm_inlet_t *inlet, void ***items)
 {
     uint64_t count;

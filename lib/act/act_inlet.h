@@ -15,6 +15,8 @@ lm_inlet_t *lm_inlet_new(void);
 /** No thread may put anything any more. Items that are still in it belong to whoever made them. */
 void lm_inlet_destroy(lm_inlet_t **inlet);
 
+/** Whether there is nothing to take. Any thread. */
+bool lm_inlet_is_empty(lm_inlet_t *inlet);
 /** Readable when there is something to take. */
 int lm_inlet_fd(const lm_inlet_t *inlet);
 

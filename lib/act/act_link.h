@@ -5,7 +5,12 @@
  *       the sender's own socket.
  *   L2  No heartbeats: between processes of one machine a death closes the connection at once, and
  *       a peer that only stands still must find its messages when it goes on. Who stands still too
- *       long is the supervisor's business.
+ *       long is the supervisor's business. Within a process nothing tells of a death at all: there
+ *       it is told by the thread that ends (act_thread.h).
+ *   L3  A link belongs to the thread that made it.
+ *   L4  A link in which nothing was found is not asked again before there is a sign of something:
+ *       its descriptor, or a call of ours, which may have taken that sign in. Asking costs two
+ *       system calls, and most links of a room are idle in most of its turns.
  */
 #ifndef LM_ACT_LINK_H
 #define LM_ACT_LINK_H
@@ -20,8 +25,11 @@ typedef struct lm_link lm_link_t;
 /** Longest address of a consumer, with its NUL. */
 enum { LM_ADDRESS_BYTES = 32 };
 
-/** Binds "ipc://PATH"; a stale socket file there is removed, the new one is for this user alone.
- *  NULL with errno if that fails. */
+/** Sets ZeroMQ up for this process, once; making a link does that too. Any thread. */
+void lm_link_prepare_process(void);
+
+/** Binds "ipc://PATH", where a stale socket file is removed and the new one is for this user alone;
+ *  or "inproc://NAME", for the threads of this process. NULL with errno if that fails. */
 lm_link_t *lm_link_bind(const char *endpoint);
 
 /** Begins to connect to an endpoint, under an address of one's own that is not empty. NULL with
@@ -41,8 +49,12 @@ typedef enum {
 lm_link_sent_t lm_link_send(lm_link_t *link, const char *address, lm_bytes_t bytes);
 
 /** Takes one message if there is one. Both views are valid until the next call on this link;
- *  address is empty on a connected link. A message of a wrong number of parts has no content. */
+ *  address is empty on a connected link. A message of a wrong number of parts has no content.
+ *  Once it has said false, what comes is only found after lm_link_wait or lm_link_look_again. */
 bool lm_link_receive(lm_link_t *link, lm_bytes_t *address, lm_bytes_t *bytes);
+
+/** Makes the next lm_link_receive look without a sign; NULL is no link. */
+void lm_link_look_again(lm_link_t *link);
 
 /** What to wait for: a link, or a descriptor if link is NULL. */
 typedef struct {
@@ -54,7 +66,7 @@ typedef struct {
 /** Most things that can be waited for at once. */
 enum { LM_WAIT_MAX = 96 };
 
-/** Waits until something can be read or the time is over; negative: for ever. */
+/** Waits until something may be there to be read, or the time is over; negative: for ever. */
 void lm_link_wait(lm_wait_t *items, size_t n, int timeout_ms);
 
 #endif

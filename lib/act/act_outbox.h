@@ -51,6 +51,7 @@ struct lm_outbox {
     char words[512];
 };
 
+/** An empty outbox of a room. The other parts are the dispatcher's and must outlive it. */
 void lm_outbox_init(lm_outbox_t *out, lm_participant_t self, lm_generation_t generation,
                     lm_arena_t *arena, lm_calls_t *calls, lm_counters_t *counters);
 

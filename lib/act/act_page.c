@@ -8,12 +8,11 @@
 #include <unistd.h>
 
 #include "act_process.h"
+#include "base_voice.h"
 
-static lm_page_t *mine;
+lm_page_t *lm_page_mine(void) { return lm_voice_page(lm_voice_mine()); }
 
-lm_page_t *lm_page_mine(void) { return mine; }
-
-void lm_page_set_mine(lm_page_t *page) { mine = page; }
+void lm_page_set_mine(lm_page_t *page) { lm_voice_set_page(lm_voice_mine(), page); }
 
 static void *map(int fd, int protection)
 {

@@ -10,6 +10,7 @@
 
 typedef struct {
     _Atomic uint64_t blocking_since_us; /* CLOCK_MONOTONIC; 0: not in blocking I/O */
+    _Atomic uint32_t spoken;            /* 1: somebody writes, or has written, the last words */
     char last_words[1024];              /* NUL-terminated; empty: died without a word */
 } lm_page_t;
 
@@ -19,7 +20,8 @@ lm_page_t *lm_page_create(const char *run_dir, const char *actor);
 const lm_page_t *lm_page_open(const char *run_dir, const char *actor);
 void lm_page_close(const lm_page_t **page);
 
-/** The page of this process, set by lm_process_start; NULL in tests. */
+/** The page of the calling thread's voice, set by lm_process_start or lm_thread_new; NULL in tests.
+ */
 lm_page_t *lm_page_mine(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "act_limits.h"
@@ -37,7 +38,9 @@ bool lm_post_connect(lm_post_t *post, lm_participant_t peer, const char *endpoin
     if (!post->links[peer]) return false;
     lm_frames_begin(&post->frames, out->self, out->generation);
     lm_link_sent_t sent = send_frames(post, peer);
-    LM_CHECK(sent == LM_LINK_SENT, "a new pipe to %s is full", lm_participant_name(peer));
+    /* Within a process a binder that has closed meanwhile leaves no pipe at all. */
+    LM_CHECK(sent == LM_LINK_SENT || strncmp(endpoint, "inproc://", 9) == 0,
+             "a new pipe to %s is full", lm_participant_name(peer));
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "act_process.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "act_host.h"
+#include "act_stacks.h"
 #include "base_check.h"
 #include "base_log.h"
 
@@ -132,10 +134,20 @@ static lm_exit_t read_command_line(lm_process_t *process, int argc, char **argv,
 void lm_process_last_words(const char *words)
 {
     lm_page_t *page = lm_page_mine();
-    if (!page || page->last_words[0]) return;
+    if (!page || atomic_exchange(&page->spoken, 1)) return;
     size_t size = strnlen(words, sizeof page->last_words - 1);
     memcpy(page->last_words, words, size);
     page->last_words[size] = 0;
+}
+
+void lm_process_endpoint(const lm_process_t *process, const char *address, char *endpoint,
+                         size_t size)
+{
+    if (strncmp(process->supervisor, "inproc://", 9) == 0)
+        snprintf(endpoint, size, "inproc://%s/%" PRIu64 "/%s", process->run_dir,
+                 process->generation.boot_id, address);
+    else
+        snprintf(endpoint, size, "ipc://%s/%s", process->run_dir, address);
 }
 
 static void ignore_signals(void)
@@ -169,6 +181,7 @@ lm_exit_t lm_process_start(lm_process_t *process, int argc, char **argv, const c
         return LM_EXIT_SYSTEM;
     }
     lm_page_set_mine(page);
+    lm_stacks_begin(process->run_dir, name);
     lm_check_on_last_words(lm_process_last_words);
     return LM_EXIT_OK;
 }

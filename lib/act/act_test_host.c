@@ -293,6 +293,13 @@ bool lm_test_has_ended(const lm_test_host_t *host, lm_exit_t *code)
     return host->d.out.ended;
 }
 
+size_t lm_test_told_to_new_health(lm_test_host_t *host)
+{
+    while (lm_test_take(host, LM_MSG_STATUS_REPORT)) continue;
+    lm_test_restart_peer(host, LM_HEALTH);
+    return lm_test_count(host, LM_MSG_STATUS_REPORT);
+}
+
 uint64_t lm_test_counter(const lm_test_host_t *host, const char *name)
 {
     const lm_host_counter_t *counters;

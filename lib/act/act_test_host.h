@@ -14,6 +14,7 @@ typedef struct lm_test_host lm_test_host_t;
 lm_test_host_t *lm_test_host_new(const lm_room_t *definition, void *room);
 void lm_test_host_destroy(lm_test_host_t **host);
 
+/** The host's time, in microseconds. */
 uint64_t lm_test_now(const lm_test_host_t *host);
 
 /** Delivers a message as one turn. For a CALL returns the correlation its reply will carry
@@ -67,7 +68,11 @@ typedef struct {
 const lm_test_sent_t *lm_test_take(lm_test_host_t *host, lm_message_number_t number);
 /** How many of that number wait to be taken. */
 size_t lm_test_count(const lm_test_host_t *host, lm_message_number_t number);
+/** How many status reports a health actor hears that has just come up, before time passes. Takes
+ *  the reports from before. */
+size_t lm_test_told_to_new_health(lm_test_host_t *host);
 
+/** True if the room has said that it is ready. */
 bool lm_test_is_ready(const lm_test_host_t *host);
 /** True if the room has asked to end; sets *code if it is not NULL. */
 bool lm_test_has_ended(const lm_test_host_t *host, lm_exit_t *code);

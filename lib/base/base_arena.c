@@ -7,6 +7,10 @@
 #include <string.h>
 
 #include "base_check.h"
+#include "base_poison.h"
+
+/* Behind each allocation; it is poisoned. */
+enum { GUARD_BYTES = LM_POISONS ? 16 : 0 };
 
 enum { BLOCK_BYTES = 64 * 1024, KEEP_BYTES = 1024 * 1024, ALIGN = 16 };
 
@@ -41,6 +45,7 @@ static void free_blocks(block_t *block)
 {
     while (block) {
         block_t *next = block->next;
+        LM_UNPOISON(block->data, block->size);
         free(block);
         block = next;
     }
@@ -65,6 +70,7 @@ static void add_block(lm_arena_t *arena, size_t size)
         block = malloc(sizeof *block + room);
         LM_CHECK(block, "out of memory, %zu bytes wanted", room);
         block->size = room;
+        LM_POISON(block->data, block->size);
     }
     block->used = 0;
     block->next = arena->current;
@@ -73,8 +79,8 @@ static void add_block(lm_arena_t *arena, size_t size)
 
 void *lm_arena_alloc(lm_arena_t *arena, size_t size)
 {
-    LM_CHECK(size < SIZE_MAX - ALIGN, "%zu bytes wanted", size);
-    size_t rounded = (size + ALIGN - 1) / ALIGN * ALIGN;
+    LM_CHECK(size < SIZE_MAX - ALIGN - GUARD_BYTES, "%zu bytes wanted", size);
+    size_t rounded = (size + ALIGN - 1) / ALIGN * ALIGN + GUARD_BYTES;
     block_t *block = arena->current;
     if (!block || block->size - block->used < rounded) {
         add_block(arena, rounded);
@@ -82,7 +88,8 @@ void *lm_arena_alloc(lm_arena_t *arena, size_t size)
     }
     void *memory = block->data + block->used;
     block->used += rounded;
-    return memset(memory, 0, rounded);
+    LM_UNPOISON(memory, size);
+    return memset(memory, 0, size);
 }
 
 lm_bytes_t lm_arena_copy(lm_arena_t *arena, lm_bytes_t bytes)
@@ -121,10 +128,12 @@ void lm_arena_reset(lm_arena_t *arena)
         block_t *block = arena->current;
         arena->current = block->next;
         if (block->size == BLOCK_BYTES && kept < KEEP_BYTES) {
+            LM_POISON(block->data, block->size);
             block->next = arena->spare;
             arena->spare = block;
             kept += block->size;
         } else {
+            LM_UNPOISON(block->data, block->size);
             free(block);
         }
     }

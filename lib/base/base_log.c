@@ -6,23 +6,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base_voice.h"
+
 enum { LINE_MAX_BYTES = 4096 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 
-static struct {
-    char node[64];
-    char actor[64];
-    lm_log_level_t level;
-    bool json;
-} setup = {.node = "", .actor = "lockmgr", .level = LM_LOG_INFO};
-
 void lm_log_setup(const char *node, const char *actor, lm_log_level_t level, bool json)
 {
-    snprintf(setup.node, sizeof setup.node, "%s", node);
-    snprintf(setup.actor, sizeof setup.actor, "%s", actor);
-    setup.level = level;
-    setup.json = json;
+    lm_voice_settings_t settings = {.level = level, .json = json};
+    snprintf(settings.node, sizeof settings.node, "%s", node);
+    snprintf(settings.actor, sizeof settings.actor, "%s", actor);
+    lm_voice_set(lm_voice_mine(), &settings);
 }
 
 bool lm_log_level_parse(const char *name, lm_log_level_t *level)
@@ -35,7 +30,10 @@ bool lm_log_level_parse(const char *name, lm_log_level_t *level)
     return false;
 }
 
-bool lm_log_enabled(lm_log_level_t level) { return level <= setup.level; }
+bool lm_log_enabled(lm_log_level_t level)
+{
+    return level <= lm_voice_settings(lm_voice_mine())->level;
+}
 
 /** Wall clock for people: informative only, nothing is decided by it. */
 static void print_time(char *out, size_t size)
@@ -65,17 +63,18 @@ static void escape_json(char *out, size_t size, const char *text)
 
 static int print_line(char *line, size_t size, lm_log_level_t level, const char *text)
 {
+    const lm_voice_settings_t *who = lm_voice_settings(lm_voice_mine());
     char when[32];
     print_time(when, sizeof when);
-    if (!setup.json)
-        return snprintf(line, size, "%s %-5s %s %s: %s\n", when, level_names[level], setup.node,
-                        setup.actor, text);
+    if (!who->json)
+        return snprintf(line, size, "%s %-5s %s %s: %s\n", when, level_names[level], who->node,
+                        who->actor, text);
     char escaped[LINE_MAX_BYTES - 256];
     escape_json(escaped, sizeof escaped, text);
     return snprintf(line, size,
                     "{\"time\":\"%s\",\"level\":\"%s\",\"node\":\"%s\",\"actor\":\"%s\","
                     "\"message\":\"%s\"}\n",
-                    when, level_names[level], setup.node, setup.actor, escaped);
+                    when, level_names[level], who->node, who->actor, escaped);
 }
 
 void lm_log(lm_log_level_t level, const char *format, ...)

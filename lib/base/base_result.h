@@ -12,6 +12,9 @@ typedef enum {
 #undef LM_RESULT
 } lm_rc_t;
 
+/** The greatest code. */
+#define LM_RC_LAST LM_RC_WRONG_PORT
+
 /** Name without prefix, for example "NO_LEADER"; "UNKNOWN_CODE" for a number that is none. It is
  *  also the ErrorInfo reason a caller sees. */
 const char *lm_rc_name(lm_rc_t code);

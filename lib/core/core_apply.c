@@ -7,14 +7,13 @@
  *       command that begins a wait grants nobody, so no hold has the number of a wait that
  *       lasts. */
 #include "base_check.h"
+#include "base_fault.h"
 #include "core_state.h"
-
-#define OP_SEQ_MAX ((UINT64_C(1) << LM_OP_SEQ_BITS) - 1)
 
 int64_t lm_fence_token(uint16_t epoch, uint64_t op_seq)
 {
     LM_CHECK(epoch <= INT16_MAX, "epoch %u", epoch);
-    LM_CHECK(op_seq >= 1 && op_seq <= OP_SEQ_MAX, "op_seq %llu", (unsigned long long)op_seq);
+    LM_CHECK(op_seq >= 1 && op_seq <= LM_OP_SEQ_MAX, "op_seq %llu", (unsigned long long)op_seq);
     return (int64_t)((uint64_t)epoch << LM_OP_SEQ_BITS | op_seq);
 }
 
@@ -45,11 +44,28 @@ static void fold_command(lm_table_t *table, const lm_command_t *command)
         lm_record_hash(&command->key),
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) fold(table, words[i]);
+    if (command->session || command->secret.size) {
+        fold(table, command->session);
+        fold(table, lm_bytes_hash(command->secret, LM_HASH_START));
+        fold(table, command->request_number);
+        fold(table, command->done_below);
+    }
     if (command->kind != LM_COMMAND_TAKEOVER) return;
     const lm_settings_t *settings = &command->settings;
     fold(table, (uint64_t)settings->semantics << 32 | settings->waiters_per_lock_max);
     fold(table, (uint64_t)settings->locks_max << 32 | settings->holds_per_owner_max);
     fold(table, settings->record_ring_size);
+    fold(table, (uint64_t)settings->sessions_max << 32 | settings->session_window);
+}
+
+static void fold_session(lm_table_t *table, uint64_t number)
+{
+    const lm_session_t *session = lm_session_find(table, number);
+    fold(table, number);
+    if (!session) return;
+    fold(table, session->basis);
+    fold(table, session->done_below);
+    fold(table, (uint64_t)session->n_living << 32 | session->n_open);
 }
 
 static void fold_effect(lm_table_t *table, const lm_effect_t *effect)
@@ -57,11 +73,12 @@ static void fold_effect(lm_table_t *table, const lm_effect_t *effect)
     fold(table, (uint64_t)effect->kind << 32 | (uint64_t)effect->code << 16 | effect->end);
     fold(table, effect->op_seq);
     fold(table, effect->hold ^ effect->wait_number << 32);
+    if (effect->session) fold_session(table, effect->session);
     const lm_record_t *record = effect->record;
     if (!record) return;
     fold(table, (uint64_t)record->internal_key_hash << 16 | (uint64_t)record->cancelled << 8 |
                     record->state);
-    fold(table, (uint64_t)record->token);
+    fold(table, (uint64_t)record->seat.token);
     fold(table, record->wait_number); /* of a finished one: when it finished */
     if (record->state != LM_RECORD_WAITING && record->state != LM_RECORD_HOLDING) return;
     fold(table, record->basis);
@@ -90,6 +107,15 @@ void lm_apply_refuse(lm_table_t *table, const lm_command_t *command, lm_rc_t cod
             .kind = LM_EFFECT_REFUSED, .code = code, .key = command->key, .name = command->name});
 }
 
+void lm_apply_refuse_over(lm_table_t *table, const lm_command_t *command, lm_limit_t limit)
+{
+    lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_REFUSED,
+                                       .code = LM_RC_QUOTA_EXCEEDED,
+                                       .limit = limit,
+                                       .key = command->key,
+                                       .name = command->name});
+}
+
 void lm_apply_void(lm_table_t *table, const lm_command_t *command)
 {
     lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_VOID, .name = command->name});
@@ -99,18 +125,18 @@ void lm_apply_void(lm_table_t *table, const lm_command_t *command)
 
 static uint64_t grant_number(lm_table_t *table)
 {
-    if (table->granted) table->op_seq++;
+    if (table->granted && !LM_FAULT(GRANT_UNCOUNTED)) table->op_seq++;
     table->granted = true;
     return table->op_seq;
 }
 
 void lm_apply_grant(lm_table_t *table, lm_record_t *record)
 {
-    lm_lock_value_t *value = &record->lock->value;
+    lm_lock_value_t *value = &lm_record_entry(record)->value;
     uint64_t number = grant_number(table);
-    bool mints = lm_lock_mints(value, record->seat.mode);
-    record->token = mints ? lm_fence_token(table->epoch, number) : lm_lock_token(value);
-    lm_lock_grant(value, &record->seat, number, record->token);
+    bool mints = lm_lock_mints(value, lm_seat_mode(&record->seat));
+    int64_t token = mints ? lm_fence_token(table->epoch, number) : lm_lock_token(value);
+    lm_lock_grant(value, &record->seat, number, token);
     record->state = LM_RECORD_HOLDING;
     record->basis = number;
     lm_index_insert(&table->numbers, record);
@@ -119,13 +145,15 @@ void lm_apply_grant(lm_table_t *table, lm_record_t *record)
 
 void lm_apply_unseat(lm_table_t *table, lm_record_t *record)
 {
+    lm_entry_t *entry = lm_record_entry(record);
+    lm_image_leaving(table, record);
     lm_index_remove(&table->numbers, record);
-    lm_entry_leaving(record->lock, record);
+    lm_entry_leaving(table, entry, record);
     if (record->state == LM_RECORD_HOLDING) {
-        lm_lock_remove_holder(&record->lock->value, &record->seat);
+        lm_lock_remove_holder(&entry->value, &record->seat);
         table->n_holds--;
     } else {
-        lm_lock_remove_waiter(&record->lock->value, &record->seat);
+        lm_lock_remove_waiter(&entry->value, &record->seat);
         table->n_waiters--;
     }
 }
@@ -140,15 +168,16 @@ static void promote_one(lm_table_t *table, lm_record_t *record)
                                        .wait_number = record->wait_number,
                                        .record = record,
                                        .key = lm_record_key(record),
-                                       .name = lm_entry_name(record->lock)});
+                                       .name = lm_entry_name(lm_record_entry(record))});
 }
 
 void lm_apply_promote(lm_table_t *table, lm_entry_t *entry)
 {
     lm_seat_t *head;
     /* The head is looked at before it leaves the queue: numbers knows it by its wait number. */
-    while ((head = entry->value.waiters) != NULL) {
+    while ((head = lm_lock_waiters(&entry->value)) != NULL) {
         lm_record_t *record = lm_record_of_seat(head);
+        lm_image_leaving(table, record);
         lm_seat_t *seat = lm_lock_next(&entry->value);
         if (!seat) break;
         lm_index_remove(&table->numbers, record);
@@ -163,7 +192,19 @@ void lm_apply_end_hold(lm_table_t *table, lm_record_t *record, lm_end_t end)
                           .end = end,
                           .hold = record->seat.number,
                           .key = lm_record_key(record),
-                          .name = lm_entry_name(record->lock)};
+                          .name = lm_entry_name(lm_record_entry(record))};
+    lm_apply_unseat(table, record);
+    effect.record = lm_record_end(table, record, end, end == LM_END_ABANDONED, false);
+    lm_apply_emit(table, effect);
+}
+
+void lm_apply_end_wait(lm_table_t *table, lm_record_t *record, lm_end_t end)
+{
+    lm_effect_t effect = {.kind = LM_EFFECT_WAIT_ENDED,
+                          .end = end,
+                          .wait_number = record->wait_number,
+                          .key = lm_record_key(record),
+                          .name = lm_entry_name(lm_record_entry(record))};
     lm_apply_unseat(table, record);
     effect.record = lm_record_end(table, record, end, end == LM_END_ABANDONED, false);
     lm_apply_emit(table, effect);
@@ -196,6 +237,18 @@ static bool apply_request(lm_table_t *table, const lm_command_t *command)
     }
 }
 
+/** Commands about sessions; false if it is none. */
+static bool apply_session(lm_table_t *table, const lm_command_t *command)
+{
+    switch (command->kind) {
+    case LM_COMMAND_OPEN_SESSION: lm_request_open_session(table, command); return true;
+    case LM_COMMAND_KEEP_ALIVE: lm_request_keep_alive(table, command); return true;
+    case LM_COMMAND_CLOSE_SESSION: lm_request_close_session(table, command); return true;
+    case LM_COMMAND_EXPIRE_SESSION: lm_verdict_expire_session(table, command); return true;
+    default: return false;
+    }
+}
+
 /** Commands of the leader about time and listeners; false if it is none. */
 static bool apply_verdict(lm_table_t *table, const lm_command_t *command)
 {
@@ -215,11 +268,14 @@ lm_effects_t lm_table_apply(lm_table_t *table, const lm_command_t *command)
     table->granted = false;
     table->command_seq = ++table->op_seq;
     fold_command(table, command);
-    if (command->kind == LM_COMMAND_TAKEOVER)
+    lm_command_kind_t kind = command->kind;
+    command = lm_request_enter(table, command);
+    if (command && kind == LM_COMMAND_TAKEOVER)
         apply_takeover(table, command);
-    else if (!apply_request(table, command) && !apply_verdict(table, command))
-        LM_CHECK(false, "command of unknown kind %d", (int)command->kind);
-    LM_CHECK(table->n_effects > 0, "a command of kind %d without an answer", (int)command->kind);
+    else if (command && !apply_request(table, command) && !apply_verdict(table, command) &&
+             !apply_session(table, command))
+        LM_CHECK(false, "command of unknown kind %d", (int)kind);
+    LM_CHECK(table->n_effects > 0, "a command of kind %d without an answer", (int)kind);
     fold(table, table->op_seq);
     return (lm_effects_t){.n = table->n_effects, .items = table->effects};
 }

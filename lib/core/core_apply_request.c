@@ -1,5 +1,6 @@
 /* What clients ask for: Acquire, Release, Renew, Cancel. */
 #include "base_check.h"
+#include "base_fault.h"
 #include "core_state.h"
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -11,7 +12,7 @@ static void answer_living(lm_table_t *table, const lm_command_t *command, const 
     lm_effect_t effect = {.kind = holds ? LM_EFFECT_ACQUIRED : LM_EFFECT_QUEUED,
                           .record = record,
                           .key = command->key,
-                          .name = lm_entry_name(record->lock)};
+                          .name = lm_entry_name(lm_record_entry(record))};
     if (holds)
         effect.hold = record->seat.number;
     else
@@ -38,9 +39,7 @@ static void finish_now(lm_table_t *table, const lm_command_t *command, lm_end_t 
     answer_finished(table, command, record, 0);
 }
 
-/** Answers a copy of an Acquire or Release whose request is known, or that must not be executed any
- *  more (S12, S12a); false if it is to be executed. */
-static bool answer_repeat(lm_table_t *table, const lm_command_t *command)
+bool lm_request_answer_repeat(lm_table_t *table, const lm_command_t *command)
 {
     const lm_record_t *record;
     lm_rc_t rc = lm_table_lookup(table, command->kind, &command->key, command->body_hash, &record);
@@ -48,7 +47,7 @@ static bool answer_repeat(lm_table_t *table, const lm_command_t *command)
         lm_apply_refuse(table, command, rc);
         return true;
     }
-    if (record) {
+    if (record && !(LM_FAULT(BEHIND_CANCEL) && record->state == LM_RECORD_RETIRED)) {
         bool living = record->state == LM_RECORD_WAITING || record->state == LM_RECORD_HOLDING;
         if (living)
             answer_living(table, command, record);
@@ -56,7 +55,9 @@ static bool answer_repeat(lm_table_t *table, const lm_command_t *command)
             answer_finished(table, command, record, 0);
         return true;
     }
-    if (command->seen || table->evicted > command->stamp) {
+    if (table->session && command->request_number) return false; /* S12b: the numbers say it all */
+    bool late = command->seen || table->evicted > command->stamp;
+    if (late && !LM_FAULT(RUN_AGAIN)) {
         lm_apply_refuse(table, command, LM_RC_OUTCOME_UNKNOWN);
         return true;
     }
@@ -69,7 +70,7 @@ static bool answer_repeat(lm_table_t *table, const lm_command_t *command)
 static void attach(lm_table_t *table, const lm_command_t *command, lm_record_t *record)
 {
     bool holds = record->state == LM_RECORD_HOLDING;
-    if (record->seat.mode != command->mode) {
+    if (lm_seat_mode(&record->seat) != command->mode) {
         finish_now(table, command, LM_END_REFUSED, LM_RC_MODE_MISMATCH);
         return;
     }
@@ -78,28 +79,30 @@ static void attach(lm_table_t *table, const lm_command_t *command, lm_record_t *
         return;
     }
     if (holds && record->claim == UINT32_MAX) {
-        lm_apply_refuse(table, command, LM_RC_QUOTA_EXCEEDED);
+        lm_apply_refuse_over(table, command, LM_LIMIT_CLAIMS);
         return;
     }
+    lm_image_changing(table, record);
     lm_record_join(table, record, command);
-    if (holds) record->claim++;
+    if (holds && !LM_FAULT(CLAIM_KEPT)) record->claim++;
     answer_living(table, command, record);
     if (!holds) return;
     lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_REATTACHED,
                                        .hold = record->seat.number,
                                        .record = record,
                                        .key = lm_record_key(record),
-                                       .name = lm_entry_name(record->lock)});
+                                       .name = lm_entry_name(lm_record_entry(record))});
 }
 
-/** True if a limit forbids that this owner waits for that lock (entry may be NULL) or holds it. */
-static bool over_quota(const lm_table_t *table, const lm_entry_t *entry, const lm_owner_t *owner,
-                       bool must_wait)
+/** The limit that forbids this owner to wait for that lock (entry may be NULL) or to hold it. */
+static lm_limit_t limit_reached(const lm_table_t *table, const lm_entry_t *entry,
+                                const lm_owner_t *owner, bool must_wait)
 {
     const lm_settings_t *settings = &table->settings;
-    if (!entry && table->names.count >= settings->locks_max) return true;
-    if (owner && owner->n_living >= settings->holds_per_owner_max) return true;
-    return must_wait && entry->value.n_waiters >= settings->waiters_per_lock_max;
+    if (!entry && table->names.count >= settings->locks_max) return LM_LIMIT_LOCKS;
+    if (owner && owner->n_living >= settings->holds_per_owner_max) return LM_LIMIT_HOLDS;
+    bool full = must_wait && entry->value.n_waiters >= settings->waiters_per_lock_max;
+    return full ? LM_LIMIT_WAITERS : LM_LIMIT_NONE;
 }
 
 /** Somebody new at the lock: granted or queued. */
@@ -107,7 +110,7 @@ static void arrive(lm_table_t *table, const lm_command_t *command, lm_entry_t *e
 {
     if (!entry) entry = lm_entry_new(table, command->name);
     lm_record_t *record = lm_record_new(table, command);
-    record->lock = entry;
+    record->internal_lock = lm_pool_ref(entry);
     if (lm_lock_admits(&entry->value, command->mode)) {
         lm_apply_grant(table, record);
     } else {
@@ -115,7 +118,7 @@ static void arrive(lm_table_t *table, const lm_command_t *command, lm_entry_t *e
         lm_index_insert(&table->numbers, record);
         table->n_waiters++;
     }
-    lm_entry_joined(entry, record);
+    lm_entry_joined(table, entry, record);
     answer_living(table, command, record);
 }
 
@@ -123,18 +126,19 @@ void lm_request_acquire(lm_table_t *table, const lm_command_t *command)
 {
     LM_CHECK(command->mode == LM_MODE_EXCLUSIVE || command->mode == LM_MODE_SHARED, "mode %d",
              (int)command->mode);
-    if (answer_repeat(table, command)) return;
+    if (lm_request_answer_repeat(table, command)) return;
     lm_entry_t *entry = lm_entry_find(table, command->name);
     const lm_owner_t *owner =
         lm_record_find_owner(table, command->key.identity, command->key.owner);
-    lm_record_t *mine = entry && owner ? lm_entry_of_owner(entry, owner) : NULL;
+    lm_record_t *mine = entry && owner ? lm_entry_of_owner(table, entry, owner) : NULL;
     bool must_wait = entry && !lm_lock_admits(&entry->value, command->mode);
+    lm_limit_t limit = limit_reached(table, entry, owner, must_wait);
     if (mine)
         attach(table, command, mine);
     else if (must_wait && !command->wait)
         finish_now(table, command, LM_END_HELD, LM_RC_OK);
-    else if (over_quota(table, entry, owner, must_wait))
-        lm_apply_refuse(table, command, LM_RC_QUOTA_EXCEEDED);
+    else if (limit != LM_LIMIT_NONE)
+        lm_apply_refuse_over(table, command, limit);
     else
         arrive(table, command, entry);
 }
@@ -146,8 +150,8 @@ void lm_request_acquire(lm_table_t *table, const lm_command_t *command)
 static lm_record_t *held_by_caller(const lm_table_t *table, const lm_command_t *command)
 {
     const lm_record_t *hold = lm_table_hold(table, command->hold);
-    if (!hold || hold->claim != command->claim) return NULL;
-    if (!lm_bytes_equal(lm_entry_name(hold->lock), command->name)) return NULL;
+    if (!hold || (hold->claim != command->claim && !LM_FAULT(ANY_CLAIM))) return NULL;
+    if (!lm_bytes_equal(lm_entry_name(lm_record_entry(hold)), command->name)) return NULL;
     lm_request_key_t key = lm_record_key(hold);
     if (!lm_bytes_equal(key.identity, command->key.identity)) return NULL;
     if (!lm_bytes_equal(key.owner, command->key.owner)) return NULL;
@@ -156,16 +160,16 @@ static lm_record_t *held_by_caller(const lm_table_t *table, const lm_command_t *
 
 void lm_request_release(lm_table_t *table, const lm_command_t *command)
 {
-    if (answer_repeat(table, command)) return;
+    if (lm_request_answer_repeat(table, command)) return;
     lm_record_t *hold = held_by_caller(table, command);
     if (!hold) {
         finish_now(table, command, LM_END_REFUSED, LM_RC_STALE_HOLD);
         return;
     }
-    lm_entry_t *entry = hold->lock;
+    lm_entry_t *entry = lm_record_entry(hold);
     lm_record_t *record =
         lm_record_new_finished(table, command, LM_RECORD_ENDED, LM_END_RELEASED, LM_RC_OK);
-    record->token = hold->token;
+    record->seat.token = hold->seat.token;
     answer_finished(table, command, record, hold->seat.number);
     lm_apply_end_hold(table, hold, LM_END_RELEASED);
     lm_apply_promote(table, entry);
@@ -178,6 +182,7 @@ void lm_request_renew(lm_table_t *table, const lm_command_t *command)
         lm_apply_refuse(table, command, LM_RC_STALE_HOLD);
         return;
     }
+    lm_image_changing(table, hold);
     hold->basis = table->command_seq;
     if (command->ttl_ms)
         hold->ttl_ms = (uint32_t)(command->ttl_ms < UINT32_MAX ? command->ttl_ms : UINT32_MAX);
@@ -185,26 +190,30 @@ void lm_request_renew(lm_table_t *table, const lm_command_t *command)
                                        .hold = hold->seat.number,
                                        .record = hold,
                                        .key = command->key,
-                                       .name = lm_entry_name(hold->lock)});
+                                       .name = lm_entry_name(lm_record_entry(hold))});
 }
 
 /* ---- cancel ---------------------------------------------------------------------------------- */
 
 static void answer_cancel(lm_table_t *table, const lm_command_t *command, const lm_record_t *record)
 {
-    bool holds = record->state == LM_RECORD_HOLDING;
+    bool holds = record && record->state == LM_RECORD_HOLDING;
+    bool finished = record && !holds;
     lm_apply_emit(table, (lm_effect_t){.kind = LM_EFFECT_CANCELLED,
-                                       .code = holds ? LM_RC_OK : record->code,
-                                       .end = holds ? LM_END_NONE : record->end,
+                                       .code = finished ? record->code : LM_RC_OK,
+                                       .end = holds      ? LM_END_NONE
+                                              : finished ? record->end
+                                                         : LM_END_CANCELLED,
                                        .hold = holds ? record->seat.number : 0,
                                        .record = record,
                                        .key = command->key});
 }
 
-/** Ends the wait for all its ids. */
+/** Ends the wait for all its ids. If the session is done with the first of them, the answer is the
+ *  record of the one that the Cancel names. */
 static void cancel_wait(lm_table_t *table, const lm_command_t *command, lm_record_t *record)
 {
-    lm_entry_t *entry = record->lock;
+    lm_entry_t *entry = lm_record_entry(record);
     lm_effect_t effect = {.kind = LM_EFFECT_WAIT_ENDED,
                           .end = LM_END_CANCELLED,
                           .wait_number = record->wait_number,
@@ -212,7 +221,8 @@ static void cancel_wait(lm_table_t *table, const lm_command_t *command, lm_recor
                           .name = lm_entry_name(entry)};
     lm_apply_unseat(table, record);
     effect.record = lm_record_end(table, record, LM_END_CANCELLED, false, true);
-    answer_cancel(table, command, effect.record);
+    const lm_record_t *named = lm_record_find(table, &command->key);
+    answer_cancel(table, command, effect.record ? effect.record : named);
     lm_apply_emit(table, effect);
     lm_apply_promote(table, entry);
 }
@@ -226,11 +236,18 @@ void lm_request_cancel(lm_table_t *table, const lm_command_t *command)
         answer_cancel(table, command, record);
         return;
     }
+    if (record->internal_opening) {
+        lm_apply_refuse(table, command, LM_RC_REQUEST_REUSED);
+        return;
+    }
     lm_record_t *origin = lm_record_origin(record);
     if (origin->state == LM_RECORD_WAITING) {
         cancel_wait(table, command, origin);
         return;
     }
-    if (origin->state == LM_RECORD_HOLDING) record->cancelled = true;
+    if (origin->state == LM_RECORD_HOLDING) {
+        lm_image_changing(table, origin);
+        record->cancelled = true;
+    }
     answer_cancel(table, command, origin);
 }

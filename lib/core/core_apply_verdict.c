@@ -2,25 +2,24 @@
  *
  * Each is void under another pair than the current one (S8), and when its object is not there any
  * more under the number that it names (S2, S10). */
+#include "base_fault.h"
 #include "core_state.h"
 
-/** True if the command was proposed under the current leadership; before the first Takeover there
- *  is none. */
-static bool has_authority(const lm_table_t *table, const lm_command_t *command)
+bool lm_verdict_has_authority(const lm_table_t *table, const lm_command_t *command)
 {
     static const lm_pair_t none = {0};
-    return lm_pair_compare(table->pair, none) != 0 &&
-           lm_pair_compare(table->pair, command->pair) == 0;
+    return LM_FAULT(ANY_PAIR) || (lm_pair_compare(table->pair, none) != 0 &&
+                                  lm_pair_compare(table->pair, command->pair) == 0);
 }
 
 static bool is_at(const lm_record_t *record, lm_bytes_t name)
 {
-    return lm_bytes_equal(lm_entry_name(record->lock), name);
+    return lm_bytes_equal(lm_entry_name(lm_record_entry(record)), name);
 }
 
 static lm_record_t *named_hold(const lm_table_t *table, const lm_command_t *command)
 {
-    if (!has_authority(table, command)) return NULL;
+    if (!lm_verdict_has_authority(table, command)) return NULL;
     const lm_record_t *record = lm_table_hold(table, command->hold);
     if (!record || !is_at(record, command->name)) return NULL;
     return (lm_record_t *)(uintptr_t)record;
@@ -28,7 +27,7 @@ static lm_record_t *named_hold(const lm_table_t *table, const lm_command_t *comm
 
 static lm_record_t *named_wait(const lm_table_t *table, const lm_command_t *command)
 {
-    if (!has_authority(table, command)) return NULL;
+    if (!lm_verdict_has_authority(table, command)) return NULL;
     const lm_record_t *record = lm_table_wait(table, command->wait_number);
     if (!record || !is_at(record, command->name)) return NULL;
     return (lm_record_t *)(uintptr_t)record;
@@ -41,7 +40,7 @@ static void done(lm_table_t *table, lm_bytes_t name)
 
 static void end_hold(lm_table_t *table, lm_record_t *record, lm_end_t end)
 {
-    lm_entry_t *entry = record->lock;
+    lm_entry_t *entry = lm_record_entry(record);
     done(table, lm_entry_name(entry));
     lm_apply_end_hold(table, record, end);
     lm_apply_promote(table, entry);
@@ -49,23 +48,30 @@ static void end_hold(lm_table_t *table, lm_record_t *record, lm_end_t end)
 
 static void end_wait(lm_table_t *table, lm_record_t *record, lm_end_t end)
 {
-    lm_entry_t *entry = record->lock;
-    lm_effect_t effect = {.kind = LM_EFFECT_WAIT_ENDED,
-                          .end = end,
-                          .wait_number = record->wait_number,
-                          .key = lm_record_key(record),
-                          .name = lm_entry_name(entry)};
-    done(table, effect.name);
-    lm_apply_unseat(table, record);
-    effect.record = lm_record_end(table, record, end, end == LM_END_ABANDONED, false);
-    lm_apply_emit(table, effect);
+    lm_entry_t *entry = lm_record_entry(record);
+    done(table, lm_entry_name(entry));
+    lm_apply_end_wait(table, record, end);
     lm_apply_promote(table, entry);
 }
+
+/* What S2 forbids: the command ends whoever holds the name by now. */
+static lm_record_t *whoever_holds(lm_table_t *table, const lm_command_t *command)
+{
+    lm_entry_t *entry = lm_entry_find(table, command->name);
+    lm_seat_t *seat = entry ? lm_lock_holders(&entry->value) : NULL;
+    return seat ? lm_record_of_seat(seat) : NULL;
+}
+
+/** The lease of a session's hold is the session's. */
+static bool has_lease(const lm_record_t *record) { return lm_record_session(record) == 0; }
 
 void lm_verdict_expire(lm_table_t *table, const lm_command_t *command)
 {
     lm_record_t *record = named_hold(table, command);
-    if (record && record->basis == command->basis)
+    bool based =
+        record && has_lease(record) && (record->basis == command->basis || LM_FAULT(ANY_BASIS));
+    if (LM_FAULT(EXPIRE_BY_NAME) && !record) based = (record = whoever_holds(table, command));
+    if (based)
         end_hold(table, record, LM_END_EXPIRED);
     else
         lm_apply_void(table, command);

@@ -1,10 +1,12 @@
 #include "core_restart.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base_arena.h"
 #include "base_check.h"
+#include "base_fault.h"
 
 typedef struct {
     bool helloed;
@@ -38,10 +40,12 @@ struct lm_restart {
     child_t children[LM_RESTART_CHILDREN_MAX];
     size_t n_children;
     lm_node_mode_t mode;
+    bool one_death_ends;
     bool serving; /* all have been ready at once since the last trouble */
     uint64_t last_tick_us;
     phase_t phase;
     uint32_t stage; /* of PHASE_STAGES */
+    uint64_t stop_within_us, stop_delay_us;
     uint64_t stop_began_us;
     uint64_t phase_ends_us; /* of the present drain or stage */
     lm_exit_t end_code;
@@ -162,6 +166,19 @@ static void tell_mode(const lm_restart_t *machine, lm_restart_wishes_t *out)
     }
 }
 
+/** A time of a stop that lasts as long as usual, for one that lasts as long as it may. */
+static uint64_t scaled(const lm_restart_t *machine, uint64_t us)
+{
+    uint64_t steps_us = machine->stop_within_us - machine->stop_delay_us;
+    return us * (steps_us / 1000) / (LM_RESTART_STOP_US / 1000);
+}
+
+static uint64_t drain_us(const lm_restart_t *machine)
+{
+    uint64_t us = scaled(machine, LM_RESTART_DRAIN_US);
+    return us < LM_RESTART_DRAIN_US ? us : LM_RESTART_DRAIN_US;
+}
+
 /** Asks every child that can hand over leadership to do so. Returns how many were asked. */
 static size_t ask_to_drain(const lm_restart_t *machine, lm_restart_wishes_t *out)
 {
@@ -169,7 +186,7 @@ static size_t ask_to_drain(const lm_restart_t *machine, lm_restart_wishes_t *out
     for (size_t i = 0; i < machine->n_children; i++) {
         const child_t *child = &machine->children[i];
         if (!child->spec->drains || child->state != LM_CHILD_READY) continue;
-        wish_for_room(out, LM_WISH_DRAIN, child->spec->rooms[0])->grace_us = LM_RESTART_DRAIN_US;
+        wish_for_room(out, LM_WISH_DRAIN, child->spec->rooms[0])->grace_us = drain_us(machine);
         n++;
     }
     return n;
@@ -234,11 +251,11 @@ static void stop_child(lm_restart_t *machine, child_t *child, uint64_t now_us,
         kill_child(machine, child, "the node stops", now_us, out);
         return;
     }
+    uint64_t stop_us = scaled(machine, child->spec->stop_us);
     for (size_t j = 0; j < child->spec->n_rooms; j++)
-        wish_for_room(out, LM_WISH_STOP, child->spec->rooms[j])->grace_us = child->spec->stop_us;
+        wish_for_room(out, LM_WISH_STOP, child->spec->rooms[j])->grace_us = stop_us;
     set_state(child, LM_CHILD_STOPPING, now_us);
-    if (machine->phase_ends_us < now_us + child->spec->stop_us)
-        machine->phase_ends_us = now_us + child->spec->stop_us;
+    if (machine->phase_ends_us < now_us + stop_us) machine->phase_ends_us = now_us + stop_us;
 }
 
 static void enter_stage(lm_restart_t *machine, uint32_t stage, uint64_t now_us,
@@ -276,13 +293,13 @@ static void end_node(lm_restart_t *machine, lm_restart_wishes_t *out)
 static bool stage_is_over(const lm_restart_t *machine, uint64_t now_us)
 {
     if (stage_is_gone(machine, machine->stage)) return true;
-    return now_us >= machine->phase_ends_us + LM_RESTART_REAP_US;
+    return now_us >= machine->phase_ends_us + scaled(machine, LM_RESTART_REAP_US);
 }
 
 static void settle_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     if (machine->phase == PHASE_RUN || machine->phase == PHASE_OVER) return;
-    if (now_us >= machine->stop_began_us + LM_RESTART_STOP_US) {
+    if (now_us >= machine->stop_began_us + machine->stop_within_us) {
         kill_leftovers(machine, true, now_us, out);
         end_node(machine, out);
         return;
@@ -300,6 +317,15 @@ static void settle_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishe
     if (machine->phase == PHASE_STAGES && !left) end_node(machine, out);
 }
 
+/** When the first stage may begin, with leadership handed over by now_us or given up. What does not
+ *  serve sends nobody away by closing its ports. */
+static uint64_t end_of_service_us(const lm_restart_t *machine, uint64_t now_us)
+{
+    bool serves = machine->serving && machine->end_code == LM_EXIT_OK;
+    uint64_t delayed_us = machine->stop_began_us + machine->stop_delay_us;
+    return serves && delayed_us > now_us ? delayed_us : now_us;
+}
+
 static void begin_stop(lm_restart_t *machine, lm_exit_t code, uint64_t now_us,
                        lm_restart_wishes_t *out)
 {
@@ -314,7 +340,8 @@ static void begin_stop(lm_restart_t *machine, lm_exit_t code, uint64_t now_us,
     tell_mode(machine, out);
     machine->phase = PHASE_DRAIN;
     bool asked = ask_to_drain(machine, out) > 0;
-    machine->phase_ends_us = asked ? now_us + LM_RESTART_DRAIN_US : now_us;
+    machine->phase_ends_us =
+        end_of_service_us(machine, asked ? now_us + drain_us(machine) : now_us);
 }
 
 /* ---- deaths ---- */
@@ -358,6 +385,9 @@ static void bury(lm_restart_t *machine, child_t *child, int code, int signal, ui
     if (is_final(code, signal)) {
         set_state(child, LM_CHILD_GONE, now_us);
         begin_stop(machine, (lm_exit_t)code, now_us, out);
+    } else if (machine->one_death_ends && machine->phase == PHASE_RUN) {
+        set_state(child, LM_CHILD_GONE, now_us);
+        begin_stop(machine, signal || !code ? LM_EXIT_ASSERTION : (lm_exit_t)code, now_us, out);
     } else if (machine->phase != PHASE_RUN) {
         set_state(child, LM_CHILD_GONE, now_us);
     } else {
@@ -375,7 +405,7 @@ static void forgive_pause(lm_restart_t *machine, uint64_t now_us)
     uint64_t due_us = machine->last_tick_us + LM_RESTART_TICK_US;
     uint64_t late_us = now_us > due_us ? now_us - due_us : 0;
     machine->last_tick_us = now_us;
-    if (late_us <= LM_RESTART_LATE_US) return;
+    if (late_us <= LM_RESTART_LATE_US || LM_FAULT(LATE_TICKS_COUNT)) return;
     for (size_t i = 0; i < machine->n_children; i++) {
         child_t *child = &machine->children[i];
         child->spawned_us += late_us;
@@ -436,7 +466,10 @@ static void watch_child(lm_restart_t *machine, child_t *child, bool blocking, ui
     note_blocking(child, blocking, now_us);
     const char *fault = find_fault(child, blocking, now_us);
     if (fault) {
-        kill_child(machine, child, fault, now_us, out);
+        if (LM_FAULT(UNBURIED))
+            wait_for_restart(child, now_us);
+        else
+            kill_child(machine, child, fault, now_us, out);
         return;
     }
     ping_child(child, now_us, out);
@@ -447,6 +480,8 @@ static void watch_child(lm_restart_t *machine, child_t *child, bool blocking, ui
 
 /* ---- events ---- */
 
+void lm_restart_one_death_ends(lm_restart_t *machine) { machine->one_death_ends = true; }
+
 lm_restart_t *lm_restart_new(const lm_restart_spec_t *specs, size_t n_children,
                              const uint32_t *counters)
 {
@@ -454,6 +489,7 @@ lm_restart_t *lm_restart_new(const lm_restart_spec_t *specs, size_t n_children,
     lm_restart_t *machine = lm_alloc(sizeof *machine);
     memset(machine, 0, sizeof *machine);
     machine->n_children = n_children;
+    machine->stop_within_us = LM_RESTART_STOP_US;
     for (size_t i = 0; i < n_children; i++) {
         child_t *child = &machine->children[i];
         LM_CHECK(specs[i].n_rooms > 0 && specs[i].n_rooms <= LM_RESTART_ROOMS_MAX,
@@ -574,6 +610,18 @@ void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_u
     settle_stop(machine, now_us, out);
 }
 
+void lm_restart_stop_within(lm_restart_t *machine, uint64_t total_us)
+{
+    machine->stop_within_us = total_us;
+}
+
+void lm_restart_stop_delay(lm_restart_t *machine, uint64_t delay_us)
+{
+    LM_CHECK(delay_us < machine->stop_within_us, "%" PRIu64 " of %" PRIu64 " us", delay_us,
+             machine->stop_within_us);
+    machine->stop_delay_us = delay_us;
+}
+
 void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     begin_stop(machine, LM_EXIT_OK, now_us, out);
@@ -583,7 +631,7 @@ void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t
 void lm_restart_drained(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out)
 {
     if (machine->phase != PHASE_DRAIN) return;
-    machine->phase_ends_us = now_us;
+    machine->phase_ends_us = end_of_service_us(machine, now_us);
     settle_stop(machine, now_us, out);
 }
 

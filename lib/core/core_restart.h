@@ -14,11 +14,10 @@
  *
  * States of a child
  *
- *   waiting --(back-off over)--> spawning --(all rooms said hello)--> starting --(all ready)-->
- * ready ^                            |                                    | | | +---- silent, or
- * not ready in time: killing <-----------------+
- *      +---------- exited ----------+------------------------------------+------------------------+
- *
+ *   waiting --(back-off over)--> spawning --(all rooms said hello)--> starting
+ *   starting --(all ready)--> ready
+ *   spawning, starting, ready --(silent, or not ready in time)--> killing
+ *   spawning, starting, ready, killing --(exited)--> waiting
  *   any --(the node stops)--> stopping --(too slow)--> killing --(exited)--> gone
  */
 #ifndef LM_CORE_RESTART_H
@@ -40,16 +39,15 @@ enum {
 
 #define LM_RESTART_TICK_US UINT64_C(50000)
 #define LM_RESTART_LATE_US UINT64_C(200000) /* a tick later than this restarts all counts */
-#define LM_RESTART_PERIOD_US                                             \
-    UINT64_C(60000000) /* for the intensity, and to call a child healthy \
-                        */
+/* For the intensity, and to call a child healthy. */
+#define LM_RESTART_PERIOD_US UINT64_C(60000000)
 #define LM_RESTART_BACKOFF_MIN_US UINT64_C(100000)
 #define LM_RESTART_BACKOFF_MAX_US UINT64_C(10000000)
 #define LM_RESTART_DRAIN_US UINT64_C(2000000)
-#define LM_RESTART_REAP_US                                                 \
-    UINT64_C(500000) /* patience with a killed child before the next stage \
-                      */
-#define LM_RESTART_STOP_US UINT64_C(10000000) /* a stop is over after this, whoever is left */
+/* Patience with a killed child before the next stage. */
+#define LM_RESTART_REAP_US UINT64_C(500000)
+/* A stop is over after this, whoever is left, unless lm_restart_stop_within says otherwise. */
+#define LM_RESTART_STOP_US UINT64_C(10000000)
 
 /** What a child is and how it is treated. Constant; must outlive the machine. */
 typedef struct {
@@ -120,6 +118,11 @@ lm_restart_t *lm_restart_new(const lm_restart_spec_t *specs, size_t n_children,
                              const uint32_t *counters);
 void lm_restart_destroy(lm_restart_t **machine);
 
+/** Nothing is ever restarted: the first death stops the node in the usual order, and it ends with
+ *  the exit class of the dead, or LM_EXIT_ASSERTION if that was none. For children that are threads
+ *  of one process, which live and die together. Before the first event. */
+void lm_restart_one_death_ends(lm_restart_t *machine);
+
 /* ---- events ---- */
 
 /** The node begins: all children are spawned. First event, once. */
@@ -142,6 +145,14 @@ void lm_restart_exited(lm_restart_t *machine, size_t child, int code, int signal
  *  blocking[i] is true if child i says that it is in blocking I/O. */
 void lm_restart_tick(lm_restart_t *machine, const bool *blocking, uint64_t now_us,
                      lm_restart_wishes_t *out);
+/** A stop is to be over within that time. All its steps get as much more or less of it as that is
+ *  more or less than LM_RESTART_STOP_US, the handing over of leadership never more than its two
+ *  seconds. */
+void lm_restart_stop_within(lm_restart_t *machine, uint64_t total_us);
+/** A node that serves goes on with it for so long after it was asked to stop, so that those who
+ *  choose among nodes hear of it before the ports close. Part of the time above, and less than it;
+ *  to be called after lm_restart_stop_within. 0 is the default. */
+void lm_restart_stop_delay(lm_restart_t *machine, uint64_t delay_us);
 /** Somebody asks the node to stop. Once; later ones change nothing. */
 void lm_restart_stop(lm_restart_t *machine, uint64_t now_us, lm_restart_wishes_t *out);
 /** The room that was asked to drain has answered, or never will. */

@@ -8,9 +8,11 @@
 
 /* ---- birth and death ------------------------------------------------------------------------- */
 
-static uint32_t hash_of_entry(const void *entry) { return ((const lm_entry_t *)entry)->hash; }
-
-static uint32_t hash_of_owner(const void *owner) { return ((const lm_owner_t *)owner)->hash; }
+/* Names and owners are short: their hashes are computed again rather than kept. */
+static uint32_t hash_of_entry(const void *entry)
+{
+    return (uint32_t)lm_entry_hash(lm_entry_name(entry));
+}
 
 static uint32_t hash_of_key(const void *record)
 {
@@ -22,6 +24,11 @@ static uint32_t hash_of_number(const void *record)
     return lm_number_hash(((const lm_record_t *)record)->seat.number);
 }
 
+static uint32_t hash_of_session(const void *session)
+{
+    return lm_number_hash(((const lm_session_t *)session)->number);
+}
+
 lm_table_t *lm_table_new(uint16_t epoch)
 {
     LM_CHECK(epoch <= INT16_MAX, "epoch %u", epoch);
@@ -29,24 +36,14 @@ lm_table_t *lm_table_new(uint16_t epoch)
     table->epoch = epoch;
     table->hash = LM_HASH_START + epoch;
     table->settings = lm_settings_default();
-    lm_index_init(&table->names, offsetof(lm_entry_t, next), hash_of_entry);
-    lm_index_init(&table->owners, offsetof(lm_owner_t, next), hash_of_owner);
-    lm_index_init(&table->keys, offsetof(lm_record_t, internal_key_next), hash_of_key);
-    lm_index_init(&table->numbers, offsetof(lm_record_t, internal_number_next), hash_of_number);
+    lm_pool_t *pool = table->pool = lm_pool_new();
+    lm_index_init(&table->names, pool, offsetof(lm_entry_t, next), hash_of_entry);
+    lm_index_init(&table->owners, pool, offsetof(lm_owner_t, next), lm_record_owner_hash);
+    lm_index_init(&table->keys, pool, offsetof(lm_record_t, internal_key_next), hash_of_key);
+    lm_index_init(&table->numbers, pool, offsetof(lm_record_t, internal_number_next),
+                  hash_of_number);
+    lm_index_init(&table->sessions, pool, offsetof(lm_session_t, next), hash_of_session);
     return table;
-}
-
-static void free_object(void *arg, void *object)
-{
-    (void)arg;
-    free(object);
-}
-
-static void free_entry(void *arg, void *object)
-{
-    (void)arg;
-    lm_entry_free_crowd(object);
-    free(object);
 }
 
 static void free_circles(lm_table_t *table)
@@ -64,18 +61,18 @@ void lm_table_destroy(lm_table_t **table_ref)
 {
     lm_table_t *table = *table_ref;
     if (!table) return;
-    lm_record_free_buried(table);
     free_circles(table);
-    lm_index_each(&table->names, free_entry, NULL);
-    lm_index_each(&table->keys, free_object, NULL); /* every record is there */
-    lm_index_each(&table->owners, free_object, NULL);
+    lm_entry_free_crowds(table);
     lm_index_free(&table->names);
     lm_index_free(&table->keys);
     lm_index_free(&table->numbers);
     lm_index_free(&table->owners);
-    free(table->ring.items);
+    lm_index_free(&table->sessions);
+    lm_ring_free(&table->ring);
+    lm_image_free(table);
     free(table->effects);
     free(table->buried);
+    lm_pool_destroy(&table->pool);
     free(table);
     *table_ref = NULL;
 }
@@ -103,6 +100,7 @@ lm_rc_t lm_table_lookup(const lm_table_t *table, lm_command_kind_t kind,
     lm_record_t *found = lm_record_find(table, key);
     if (!found) return LM_RC_OK;
     bool same = found->internal_release == (kind == LM_COMMAND_RELEASE) &&
+                found->internal_opening == (kind == LM_COMMAND_OPEN_SESSION) &&
                 found->internal_body_hash == body_hash;
     if (!same && !found->internal_any_body) return LM_RC_REQUEST_REUSED;
     *record = lm_record_origin(found);
@@ -124,24 +122,35 @@ lm_bytes_t lm_entry_name(const lm_entry_t *lock) { return lm_bytes(lock->name, l
 
 const lm_lock_value_t *lm_entry_value(const lm_entry_t *lock) { return &lock->value; }
 
-const lm_record_t *lm_record_of(const lm_seat_t *seat)
-{
-    return lm_record_of_seat((lm_seat_t *)(uintptr_t)seat);
-}
+const lm_seat_t *lm_entry_holders(const lm_entry_t *lock) { return lm_lock_holders(&lock->value); }
+
+const lm_seat_t *lm_entry_waiters(const lm_entry_t *lock) { return lm_lock_waiters(&lock->value); }
+
+const lm_entry_t *lm_record_lock(const lm_record_t *record) { return lm_record_entry(record); }
+
+int64_t lm_record_token(const lm_record_t *record) { return record->seat.token; }
+
+const lm_record_t *lm_record_of(const lm_seat_t *seat) { return lm_record_of_seat(seat); }
 
 const lm_record_t *lm_table_of_owner(const lm_table_t *table, lm_bytes_t name, lm_bytes_t identity,
                                      lm_bytes_t owner)
 {
     const lm_entry_t *entry = lm_entry_find(table, name);
     const lm_owner_t *one = lm_record_find_owner(table, identity, owner);
-    return entry && one ? lm_entry_of_owner(entry, one) : NULL;
+    return entry && one ? lm_entry_of_owner(table, entry, one) : NULL;
+}
+
+lm_record_t *lm_record_by_number(const lm_table_t *table, uint64_t number)
+{
+    lm_record_t *record = lm_index_first(&table->numbers, lm_number_hash(number));
+    while (record && record->seat.number != number) record = lm_index_next(&table->numbers, record);
+    return record;
 }
 
 static const lm_record_t *by_number(const lm_table_t *table, uint64_t number,
                                     lm_record_state_t state)
 {
-    const lm_record_t *record = lm_index_first(&table->numbers, lm_number_hash(number));
-    while (record && record->seat.number != number) record = record->internal_number_next;
+    const lm_record_t *record = lm_record_by_number(table, number);
     return record && record->state == state ? record : NULL;
 }
 
@@ -198,5 +207,6 @@ lm_table_counts_t lm_table_counts(const lm_table_t *table)
     return (lm_table_counts_t){.locks = table->names.count,
                                .holds = table->n_holds,
                                .waiters = table->n_waiters,
-                               .records = table->keys.count};
+                               .records = table->keys.count,
+                               .sessions = table->sessions.count};
 }

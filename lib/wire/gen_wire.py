@@ -34,6 +34,7 @@ SCALARS = {
     F.TYPE_FIXED64: ("uint64_t", "UINT64"),
     F.TYPE_INT32: ("int32_t", "INT32"),
     F.TYPE_UINT32: ("uint32_t", "UINT32"),
+    F.TYPE_FIXED32: ("uint32_t", "UINT32"),
     F.TYPE_BOOL: ("bool", "BOOL"),
     F.TYPE_STRING: ("lm_bytes_t", "STRING"),
     F.TYPE_BYTES: ("lm_bytes_t", "BYTES"),

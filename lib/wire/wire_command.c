@@ -19,23 +19,30 @@ static lm_rc_t refuse(lm_wire_error_t *error, lm_rc_t code, const char *field, c
 
 /** What a kind must have; everything else of a command is not looked at. */
 static const struct {
-    bool known, pair, name, key, mode;
+    bool known, pair, name, key, owner, mode;
+    bool may_session, session, secret; /* may be in a session; is about one; has a secret */
     uint64_t ttl_ms_min, ttl_ms_max;
 } rules[] = {
     [LM_COMMAND_TAKEOVER] = {.known = true, .pair = true},
     [LM_COMMAND_ACQUIRE] = {.known = true,
+                            .may_session = true,
                             .name = true,
                             .key = true,
                             .mode = true,
                             .ttl_ms_min = 1,
                             .ttl_ms_max = LM_TTL_MS_MAX},
-    [LM_COMMAND_RELEASE] = {.known = true, .name = true, .key = true},
-    [LM_COMMAND_RENEW] = {.known = true, .name = true, .ttl_ms_max = LM_TTL_MS_MAX},
+    [LM_COMMAND_RELEASE] = {.known = true, .may_session = true, .name = true, .key = true},
+    [LM_COMMAND_RENEW] = {.known = true, .owner = true, .name = true, .ttl_ms_max = LM_TTL_MS_MAX},
     [LM_COMMAND_EXPIRE] = {.known = true, .pair = true, .name = true},
     [LM_COMMAND_LEAVE] = {.known = true, .pair = true, .name = true},
     [LM_COMMAND_ABANDON] = {.known = true, .pair = true, .name = true},
     [LM_COMMAND_WAIT_TIMEOUT] = {.known = true, .pair = true, .name = true},
-    [LM_COMMAND_CANCEL] = {.known = true, .key = true},
+    [LM_COMMAND_CANCEL] = {.known = true, .may_session = true, .key = true},
+    [LM_COMMAND_OPEN_SESSION] =
+        {.known = true, .key = true, .secret = true, .ttl_ms_min = 1, .ttl_ms_max = LM_TTL_MS_MAX},
+    [LM_COMMAND_KEEP_ALIVE] = {.known = true, .session = true, .secret = true},
+    [LM_COMMAND_CLOSE_SESSION] = {.known = true, .session = true, .secret = true},
+    [LM_COMMAND_EXPIRE_SESSION] = {.known = true, .pair = true, .session = true},
 };
 enum { KINDS = sizeof rules / sizeof *rules };
 
@@ -55,10 +62,18 @@ static lm_rc_t check_key(const lm_command_t *command, lm_wire_error_t *error)
     const lm_request_key_t *key = &command->key;
     const lm_rc_t broken = LM_RC_INVALID_ARGUMENT;
     bool needs_id = rules[command->kind].key;
-    if (!needs_id && command->kind != LM_COMMAND_RENEW) return LM_RC_OK;
+    bool needs_owner = needs_id || rules[command->kind].owner;
+    bool in = rules[command->kind].may_session && command->session;
+    if (!needs_owner && !rules[command->kind].secret) return LM_RC_OK;
     if (!is_text(key->identity, 0, LM_IDENTITY_BYTES_MAX))
         return refuse(error, broken, "identity", "must be at most 256 bytes of UTF-8 without NUL");
-    if (!is_text(key->owner, 1, LM_OWNER_BYTES_MAX))
+    if (!needs_owner) return LM_RC_OK;
+    if (in && key->owner.size) return refuse(error, broken, "owner", "must be empty in a session");
+    if (in && command->request_number) {
+        if (!key->request_id.size) return LM_RC_OK;
+        return refuse(error, broken, "request_id", "must be empty if there is a request number");
+    }
+    if (!in && !is_text(key->owner, 1, LM_OWNER_BYTES_MAX))
         return refuse(error, broken, "owner", "must be 1 to 256 bytes of UTF-8 without NUL");
     if (needs_id && !is_text(key->request_id, 1, LM_REQUEST_ID_BYTES_MAX))
         return refuse(error, broken, "request_id", "must be 1 to 128 bytes of UTF-8 without NUL");
@@ -78,7 +93,37 @@ static lm_rc_t check_settings(const lm_settings_t *settings, lm_wire_error_t *er
         return refuse(error, broken, "holds_per_owner_max", "must be 1 to 1000000");
     if (!within(settings->record_ring_size, 1, LM_RECORD_RING_MAX))
         return refuse(error, broken, "record_ring_size", "must be 1 to 16777216");
+    if (!within(settings->sessions_max, 1, LM_SESSIONS_MAX))
+        return refuse(error, broken, "sessions_max", "must be 1 to 10000000");
+    if (!within(settings->session_window, 1, LM_SESSION_WINDOW_MAX))
+        return refuse(error, broken, "session_window", "must be 1 to 64");
     return LM_RC_OK;
+}
+
+static lm_rc_t check_session(const lm_command_t *command, lm_wire_error_t *error)
+{
+    const lm_rc_t broken = LM_RC_INVALID_ARGUMENT;
+    uint32_t kind = command->kind;
+    bool in = rules[kind].may_session && command->session;
+    if (rules[kind].session && !command->session)
+        return refuse(error, broken, "session", "must be the number of a session");
+    if ((rules[kind].secret || in) && command->secret.size != LM_SESSION_SECRET_BYTES)
+        return refuse(error, broken, "secret", "must be 16 bytes");
+    if (rules[kind].may_session && !in &&
+        (command->secret.size || command->request_number || command->done_below))
+        return refuse(error, broken, "session", "must be there if a part of it is");
+    return LM_RC_OK;
+}
+
+static lm_rc_t check_ttl(const lm_command_t *command, lm_wire_error_t *error)
+{
+    uint32_t kind = command->kind;
+    uint64_t min = rules[kind].ttl_ms_min, max = rules[kind].ttl_ms_max;
+    if (kind == LM_COMMAND_ACQUIRE && command->session) min = max = 0;
+    if (!rules[kind].ttl_ms_max || within(command->ttl_ms, min, max)) return LM_RC_OK;
+    return refuse(error, LM_RC_INVALID_ARGUMENT, "ttl_ms",
+                  "must be at most 86400000 ms; at least 1 in an acquire or open_session, and 0 in "
+                  "an acquire in a session");
 }
 
 lm_rc_t lm_wire_command_check(const lm_command_t *command, lm_wire_error_t *error)
@@ -93,10 +138,9 @@ lm_rc_t lm_wire_command_check(const lm_command_t *command, lm_wire_error_t *erro
         return refuse(error, broken, "name", "must be 1 to 512 bytes of UTF-8 without NUL");
     if (rules[kind].mode && !within(command->mode, LM_MODE_EXCLUSIVE, LM_MODE_SHARED))
         return refuse(error, broken, "mode", "must be 1 (exclusive) or 2 (shared)");
-    if (rules[kind].ttl_ms_max &&
-        !within(command->ttl_ms, rules[kind].ttl_ms_min, rules[kind].ttl_ms_max))
-        return refuse(error, broken, "ttl_ms",
-                      "must be at most 86400000 ms, and at least 1 in an acquire");
+    lm_rc_t rc = check_session(command, error);
+    if (rc == LM_RC_OK) rc = check_ttl(command, error);
+    if (rc != LM_RC_OK) return rc;
     if (kind == LM_COMMAND_TAKEOVER) return check_settings(&command->settings, error);
     return check_key(command, error);
 }
@@ -110,6 +154,18 @@ static lm_log_request_key_t *key_to_log(const lm_command_t *command, lm_arena_t 
                                   .owner = command->key.owner,
                                   .request_id = command->key.request_id};
     return key;
+}
+
+/** NULL outside of a session. */
+static lm_log_session_part_t *part_to_log(const lm_command_t *in, lm_arena_t *arena)
+{
+    if (!in->session) return NULL;
+    lm_log_session_part_t *part = lm_arena_alloc(arena, sizeof *part);
+    *part = (lm_log_session_part_t){.session = in->session,
+                                    .secret = in->secret,
+                                    .request_number = in->request_number,
+                                    .done_below = in->done_below};
+    return part;
 }
 
 /* Gives out->field a body of its type, whose values follow. */
@@ -126,7 +182,9 @@ static void takeover_to_log(const lm_command_t *in, lm_log_command_t *out, lm_ar
                                     .waiters_per_lock_max = in->settings.waiters_per_lock_max,
                                     .locks_max = in->settings.locks_max,
                                     .holds_per_owner_max = in->settings.holds_per_owner_max,
-                                    .record_ring_size = in->settings.record_ring_size};
+                                    .record_ring_size = in->settings.record_ring_size,
+                                    .sessions_max = in->settings.sessions_max,
+                                    .session_window = in->settings.session_window};
     BODY(takeover, .settings = settings);
 }
 
@@ -134,13 +192,14 @@ static void acquire_to_log(const lm_command_t *in, lm_log_command_t *out, lm_are
 {
     BODY(acquire, .key = key_to_log(in, arena), .body_hash = in->body_hash, .name = in->name,
          .mode = in->mode, .ttl_ms = in->ttl_ms, .wait = in->wait, .stamp = in->stamp,
-         .seen = in->seen);
+         .seen = in->seen, .in = part_to_log(in, arena));
 }
 
 static void release_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
 {
     BODY(release, .key = key_to_log(in, arena), .body_hash = in->body_hash, .name = in->name,
-         .hold = in->hold, .claim = in->claim, .stamp = in->stamp, .seen = in->seen);
+         .hold = in->hold, .claim = in->claim, .stamp = in->stamp, .seen = in->seen,
+         .in = part_to_log(in, arena));
 }
 
 static void renew_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
@@ -171,7 +230,29 @@ static void wait_timeout_to_log(const lm_command_t *in, lm_log_command_t *out, l
 
 static void cancel_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
 {
-    BODY(cancel, .key = key_to_log(in, arena));
+    BODY(cancel, .key = key_to_log(in, arena), .in = part_to_log(in, arena));
+}
+
+static void open_session_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
+{
+    BODY(open_session, .key = key_to_log(in, arena), .body_hash = in->body_hash,
+         .ttl_ms = in->ttl_ms, .secret = in->secret, .stamp = in->stamp, .seen = in->seen);
+}
+
+static void keep_alive_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
+{
+    BODY(keep_alive, .identity = in->key.identity, .session = in->session, .secret = in->secret,
+         .done_below = in->done_below);
+}
+
+static void close_session_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
+{
+    BODY(close_session, .identity = in->key.identity, .session = in->session, .secret = in->secret);
+}
+
+static void expire_session_to_log(const lm_command_t *in, lm_log_command_t *out, lm_arena_t *arena)
+{
+    BODY(expire_session, .session = in->session, .basis = in->basis);
 }
 
 /* ---- from the wire --------------------------------------------------------------------------- */
@@ -184,6 +265,15 @@ static void key_from_log(const lm_log_request_key_t *key, lm_command_t *out)
         .identity = key->identity, .owner = key->owner, .request_id = key->request_id};
 }
 
+static void part_from_log(const lm_log_session_part_t *part, lm_command_t *out)
+{
+    if (!part) return;
+    out->session = part->session;
+    out->secret = part->secret;
+    out->request_number = part->request_number;
+    out->done_below = part->done_below;
+}
+
 static void takeover_from_log(const lm_log_command_t *in, lm_command_t *out)
 {
     const lm_log_settings_t *settings = in->takeover->settings;
@@ -192,7 +282,9 @@ static void takeover_from_log(const lm_log_command_t *in, lm_command_t *out)
                                     .waiters_per_lock_max = settings->waiters_per_lock_max,
                                     .locks_max = settings->locks_max,
                                     .holds_per_owner_max = settings->holds_per_owner_max,
-                                    .record_ring_size = settings->record_ring_size};
+                                    .record_ring_size = settings->record_ring_size,
+                                    .sessions_max = settings->sessions_max,
+                                    .session_window = settings->session_window};
 }
 
 static void acquire_from_log(const lm_log_command_t *in, lm_command_t *out)
@@ -206,6 +298,7 @@ static void acquire_from_log(const lm_log_command_t *in, lm_command_t *out)
     out->wait = body->wait;
     out->stamp = body->stamp;
     out->seen = body->seen;
+    part_from_log(body->in, out);
 }
 
 static void release_from_log(const lm_log_command_t *in, lm_command_t *out)
@@ -218,6 +311,7 @@ static void release_from_log(const lm_log_command_t *in, lm_command_t *out)
     out->claim = body->claim;
     out->stamp = body->stamp;
     out->seen = body->seen;
+    part_from_log(body->in, out);
 }
 
 static void renew_from_log(const lm_log_command_t *in, lm_command_t *out)
@@ -258,6 +352,39 @@ static void wait_timeout_from_log(const lm_log_command_t *in, lm_command_t *out)
 static void cancel_from_log(const lm_log_command_t *in, lm_command_t *out)
 {
     key_from_log(in->cancel->key, out);
+    part_from_log(in->cancel->in, out);
+}
+
+static void open_session_from_log(const lm_log_command_t *in, lm_command_t *out)
+{
+    const lm_log_open_session_t *body = in->open_session;
+    key_from_log(body->key, out);
+    out->body_hash = body->body_hash;
+    out->ttl_ms = body->ttl_ms;
+    out->secret = body->secret;
+    out->stamp = body->stamp;
+    out->seen = body->seen;
+}
+
+static void keep_alive_from_log(const lm_log_command_t *in, lm_command_t *out)
+{
+    out->key.identity = in->keep_alive->identity;
+    out->session = in->keep_alive->session;
+    out->secret = in->keep_alive->secret;
+    out->done_below = in->keep_alive->done_below;
+}
+
+static void close_session_from_log(const lm_log_command_t *in, lm_command_t *out)
+{
+    out->key.identity = in->close_session->identity;
+    out->session = in->close_session->session;
+    out->secret = in->close_session->secret;
+}
+
+static void expire_session_from_log(const lm_log_command_t *in, lm_command_t *out)
+{
+    out->session = in->expire_session->session;
+    out->basis = in->expire_session->basis;
 }
 
 /* The numbers of the kinds are those of the oneof. */
@@ -274,6 +401,10 @@ static const struct {
     [LM_COMMAND_ABANDON] = {abandon_to_log, abandon_from_log},
     [LM_COMMAND_WAIT_TIMEOUT] = {wait_timeout_to_log, wait_timeout_from_log},
     [LM_COMMAND_CANCEL] = {cancel_to_log, cancel_from_log},
+    [LM_COMMAND_OPEN_SESSION] = {open_session_to_log, open_session_from_log},
+    [LM_COMMAND_KEEP_ALIVE] = {keep_alive_to_log, keep_alive_from_log},
+    [LM_COMMAND_CLOSE_SESSION] = {close_session_to_log, close_session_from_log},
+    [LM_COMMAND_EXPIRE_SESSION] = {expire_session_to_log, expire_session_from_log},
 };
 
 /* ---- the frame ------------------------------------------------------------------------------- */
@@ -315,6 +446,13 @@ static lm_rc_t unframe(lm_bytes_t entry, lm_bytes_t *batch, lm_wire_error_t *err
             return refuse(error, LM_RC_MALFORMED, "entry", "must end with zeros");
     *batch = lm_bytes(entry.data + FRAME_BYTES, size);
     return LM_RC_OK;
+}
+
+bool lm_wire_command_is_framed(lm_bytes_t entry)
+{
+    lm_bytes_t batch;
+    lm_wire_error_t unwanted;
+    return unframe(entry, &batch, &unwanted) == LM_RC_OK;
 }
 
 /* ---- both ways ------------------------------------------------------------------------------- */

@@ -30,6 +30,10 @@ lm_bytes_t lm_wire_command_encode(const lm_command_t *commands, size_t n, lm_are
 lm_rc_t lm_wire_command_decode(lm_bytes_t entry, lm_arena_t *arena, lm_command_t **commands,
                                size_t *n, lm_wire_error_t *error);
 
+/** Whether the frame of an entry is whole and within the limits: all that can be known without
+ *  decoding the batch in it. What decode takes has such a frame. */
+bool lm_wire_command_is_framed(lm_bytes_t entry);
+
 /** What decode asks of one command; LM_RC_OK or LM_RC_INVALID_ARGUMENT with *error. */
 lm_rc_t lm_wire_command_check(const lm_command_t *command, lm_wire_error_t *error);
 

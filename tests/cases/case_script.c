@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base_limits.h"
+
 enum { WORDS_MAX = 16, WORD_BYTES = 600 };
 
 typedef struct {
@@ -61,8 +63,9 @@ static lm_bytes_t text_of(lm_case_script_t *script, const line_t *line, const ch
 }
 
 static const char *const known_words[] = {
-    "term", "boot", "counter", "waiters", "locks", "holds", "ring", "owner", "id",    "identity",
-    "ttl",  "body", "stamp",   "hold",    "claim", "basis", "wait", "times", "prefix"};
+    "term",     "boot", "counter", "waiters", "locks",  "holds",    "ring",  "owner", "id",
+    "identity", "ttl",  "body",    "stamp",   "hold",   "claim",    "basis", "wait",  "times",
+    "prefix",   "in",   "number",  "done",    "secret", "sessions", "window"};
 static const char *const known_flags[] = {"shared", "nowait", "seen", "quiet"};
 
 static bool is_known(const char *word)
@@ -84,11 +87,19 @@ static const struct {
     lm_command_kind_t kind;
     bool name;
 } verbs[] = {
-    {"takeover", LM_COMMAND_TAKEOVER, false}, {"acquire", LM_COMMAND_ACQUIRE, true},
-    {"release", LM_COMMAND_RELEASE, true},    {"renew", LM_COMMAND_RENEW, true},
-    {"expire", LM_COMMAND_EXPIRE, true},      {"leave", LM_COMMAND_LEAVE, true},
-    {"abandon", LM_COMMAND_ABANDON, true},    {"timeout", LM_COMMAND_WAIT_TIMEOUT, true},
+    {"takeover", LM_COMMAND_TAKEOVER, false},
+    {"acquire", LM_COMMAND_ACQUIRE, true},
+    {"release", LM_COMMAND_RELEASE, true},
+    {"renew", LM_COMMAND_RENEW, true},
+    {"expire", LM_COMMAND_EXPIRE, true},
+    {"leave", LM_COMMAND_LEAVE, true},
+    {"abandon", LM_COMMAND_ABANDON, true},
+    {"timeout", LM_COMMAND_WAIT_TIMEOUT, true},
     {"cancel", LM_COMMAND_CANCEL, false},
+    {"open", LM_COMMAND_OPEN_SESSION, false},
+    {"keep", LM_COMMAND_KEEP_ALIVE, false},
+    {"close", LM_COMMAND_CLOSE_SESSION, false},
+    {"expire-session", LM_COMMAND_EXPIRE_SESSION, false},
 };
 
 static lm_request_key_t key_of(lm_case_script_t *script, const line_t *line)
@@ -114,13 +125,38 @@ static lm_settings_t settings_of(const line_t *line)
     s.locks_max = (uint32_t)number_of(line, "locks", s.locks_max);
     s.holds_per_owner_max = (uint32_t)number_of(line, "holds", s.holds_per_owner_max);
     s.record_ring_size = (uint32_t)number_of(line, "ring", s.record_ring_size);
+    s.sessions_max = (uint32_t)number_of(line, "sessions", s.sessions_max);
+    s.session_window = (uint32_t)number_of(line, "window", s.session_window);
     return s;
+}
+
+/** The secret is the word, and blanks. */
+static lm_bytes_t secret_of(lm_case_script_t *script, const line_t *line)
+{
+    char text[LM_SESSION_SECRET_BYTES + 1];
+    const char *word = value_of(line, "secret");
+    snprintf(text, sizeof text, "%-16s", word ? word : "s");
+    return lm_arena_copy(script->arena, lm_bytes(text, LM_SESSION_SECRET_BYTES));
+}
+
+static void fill_session(lm_case_script_t *script, const line_t *line, lm_command_t *command)
+{
+    command->session = number_of(line, "in", 0);
+    command->done_below = number_of(line, "done", 0);
+    bool secret = command->session && command->kind != LM_COMMAND_EXPIRE_SESSION;
+    if (secret || command->kind == LM_COMMAND_OPEN_SESSION)
+        command->secret = secret_of(script, line);
+    if (command->kind == LM_COMMAND_ACQUIRE && command->session) command->ttl_ms = 0;
+    if (command->kind < LM_COMMAND_OPEN_SESSION)
+        command->request_number = number_of(line, "number", 0);
 }
 
 /** Fills what the kind uses and nothing else: the rest does not travel in the log. */
 static void fill(lm_case_script_t *script, const line_t *line, lm_command_t *command)
 {
     uint64_t term = lm_table_pair(script->table).term;
+    if (value_of(line, "in") || command->kind >= LM_COMMAND_OPEN_SESSION)
+        fill_session(script, line, command);
     switch (command->kind) {
     case LM_COMMAND_TAKEOVER:
         command->pair = pair_of(script->table, line, term + 1);
@@ -128,8 +164,12 @@ static void fill(lm_case_script_t *script, const line_t *line, lm_command_t *com
         break;
     case LM_COMMAND_ACQUIRE:
         command->mode = has(line, "shared") ? LM_MODE_SHARED : LM_MODE_EXCLUSIVE;
-        command->ttl_ms = number_of(line, "ttl", 30000);
+        command->ttl_ms = command->session ? 0 : number_of(line, "ttl", 30000);
         command->wait = !has(line, "nowait");
+        __attribute__((fallthrough));
+    case LM_COMMAND_OPEN_SESSION:
+        if (command->kind == LM_COMMAND_OPEN_SESSION)
+            command->ttl_ms = number_of(line, "ttl", 30000);
         __attribute__((fallthrough));
     case LM_COMMAND_RELEASE:
         command->body_hash = number_of(line, "body", 0);
@@ -139,7 +179,9 @@ static void fill(lm_case_script_t *script, const line_t *line, lm_command_t *com
     case LM_COMMAND_RENEW:
         if (command->kind == LM_COMMAND_RENEW) command->ttl_ms = number_of(line, "ttl", 0);
         __attribute__((fallthrough));
-    case LM_COMMAND_CANCEL: command->key = key_of(script, line); break;
+    case LM_COMMAND_CANCEL:
+    case LM_COMMAND_KEEP_ALIVE:
+    case LM_COMMAND_CLOSE_SESSION: command->key = key_of(script, line); break;
     default: command->pair = pair_of(script->table, line, term ? term : 1); break;
     }
     if (command->kind == LM_COMMAND_ACQUIRE) return;
@@ -152,9 +194,9 @@ static void fill(lm_case_script_t *script, const line_t *line, lm_command_t *com
 /* ---- showing --------------------------------------------------------------------------------- */
 
 static const char *const modes[] = {"none", "exclusive", "shared"};
-static const char *const states[] = {"unknown", "waiting", "holding", "ended", "retired"};
-static const char *const ends[] = {"none",      "released", "expired",   "abandoned",
-                                   "timed-out", "held",     "cancelled", "refused"};
+static const char *const states[] = {"unknown", "waiting", "holding", "ended", "retired", "open"};
+static const char *const ends[] = {"none", "released",  "expired", "abandoned",     "timed-out",
+                                   "held", "cancelled", "refused", "session-closed"};
 static const char *const effects[] = {
     [LM_EFFECT_ACQUIRED] = "acquired",
     [LM_EFFECT_QUEUED] = "queued",
@@ -169,15 +211,30 @@ static const char *const effects[] = {
     [LM_EFFECT_HOLD_ENDED] = "hold-ended",
     [LM_EFFECT_WAIT_ENDED] = "wait-ended",
     [LM_EFFECT_REATTACHED] = "reattached",
+    [LM_EFFECT_SESSION_OPENED] = "session-opened",
+    [LM_EFFECT_SESSION_KEPT] = "session-kept",
+    [LM_EFFECT_SESSION_ENDED] = "session-ended",
 };
+
+/** A text, or # and the number of a session or request. */
+static void show_name(FILE *out, lm_bytes_t text)
+{
+    uint64_t number = lm_number_of_text(text);
+    if (number)
+        fprintf(out, "#%" PRIu64, number);
+    else
+        fprintf(out, "%.*s", LM_BYTES_ARG(text));
+}
 
 static void show_key(FILE *out, lm_request_key_t key)
 {
     if (key.owner.size == 0) return;
     fprintf(out, " ");
     if (key.identity.size) fprintf(out, "%.*s:", LM_BYTES_ARG(key.identity));
-    fprintf(out, "%.*s", LM_BYTES_ARG(key.owner));
-    if (key.request_id.size) fprintf(out, "/%.*s", LM_BYTES_ARG(key.request_id));
+    show_name(out, key.owner);
+    if (!key.request_id.size) return;
+    fprintf(out, "/");
+    show_name(out, key.request_id);
 }
 
 static void show_token(FILE *out, int64_t token)
@@ -193,8 +250,8 @@ static void show_token(FILE *out, int64_t token)
 static void show_hold(FILE *out, const lm_record_t *record)
 {
     fprintf(out, " claim=%u", record->claim);
-    show_token(out, record->token);
-    fprintf(out, " ttl=%u basis=%" PRIu64 "%s", record->ttl_ms, record->basis,
+    show_token(out, lm_record_token(record));
+    fprintf(out, " ttl=%u basis=%" PRIu64 "%s", record->ttl_ms, (uint64_t)record->basis,
             record->cancelled ? " cancelled" : "");
 }
 
@@ -207,7 +264,7 @@ static void show_record(FILE *out, const lm_record_t *record)
     } else if (record->state != LM_RECORD_WAITING) {
         fprintf(out, " %s", ends[record->end]);
         if (record->code != LM_RC_OK) fprintf(out, " %s", lm_rc_name(record->code));
-        if (record->token) show_token(out, record->token);
+        if (lm_record_token(record)) show_token(out, lm_record_token(record));
     }
 }
 
@@ -219,6 +276,8 @@ static void show_effect(FILE *out, const lm_effect_t *effect)
     show_key(out, effect->key);
     if (effect->wait_number) fprintf(out, " wait=%" PRIu64, effect->wait_number);
     if (effect->hold) fprintf(out, " hold=%" PRIu64, effect->hold);
+    if (effect->session) fprintf(out, " session=%" PRIu64, effect->session);
+    if (effect->kind == LM_EFFECT_SESSION_ENDED) fprintf(out, " %s", ends[effect->end]);
     bool ended = effect->kind == LM_EFFECT_HOLD_ENDED || effect->kind == LM_EFFECT_WAIT_ENDED;
     if (ended) fprintf(out, " %s", ends[effect->end]);
     if (effect->record || ended) show_record(out, effect->record);
@@ -229,11 +288,11 @@ static void show_effect(FILE *out, const lm_effect_t *effect)
 
 static void show_seats(FILE *out, const lm_seat_t *seats, const char *word, const char *number)
 {
-    for (const lm_seat_t *seat = seats; seat; seat = seat->next) {
+    for (const lm_seat_t *seat = seats; seat; seat = lm_seat_next(seat)) {
         const lm_record_t *record = lm_record_of(seat);
         fprintf(out, "  %s", word);
         show_key(out, lm_record_key(record));
-        fprintf(out, " %s %s=%" PRIu64, modes[seat->mode], number, seat->number);
+        fprintf(out, " %s %s=%" PRIu64, modes[lm_seat_mode(seat)], number, (uint64_t)seat->number);
         if (record->state == LM_RECORD_HOLDING) show_hold(out, record);
         fprintf(out, "\n");
     }
@@ -246,11 +305,9 @@ static const char *run_dump(lm_case_script_t *script, const line_t *line)
     const lm_entry_t *lock;
     for (; (lock = lm_table_seek(script->table, none, from, from.size > 0)) != NULL;
          from = lm_entry_name(lock)) {
-        const lm_lock_value_t *value = lm_entry_value(lock);
-        fprintf(script->out, "%.*s version=%" PRIu64 "\n", LM_BYTES_ARG(lm_entry_name(lock)),
-                value->version);
-        show_seats(script->out, value->holders, "holder", "hold");
-        show_seats(script->out, value->waiters, "waiter", "wait");
+        fprintf(script->out, "%.*s\n", LM_BYTES_ARG(lm_entry_name(lock)));
+        show_seats(script->out, lm_entry_holders(lock), "holder", "hold");
+        show_seats(script->out, lm_entry_waiters(lock), "waiter", "wait");
     }
     lm_table_counts_t counts = lm_table_counts(script->table);
     fprintf(script->out, "locks=%" PRIu64 " holds=%" PRIu64 " waiters=%" PRIu64, counts.locks,
@@ -273,7 +330,7 @@ static const char *run_find(lm_case_script_t *script, const line_t *line)
 static void show_one(void *arg, const lm_record_t *record)
 {
     FILE *out = arg;
-    fprintf(out, "%.*s", LM_BYTES_ARG(lm_entry_name(record->lock)));
+    fprintf(out, "%.*s", LM_BYTES_ARG(lm_entry_name(lm_record_lock(record))));
     show_key(out, lm_record_key(record));
     fprintf(out, " %s\n", states[record->state]);
 }
@@ -294,10 +351,32 @@ static const char *run_list(lm_case_script_t *script, const line_t *line)
     return NULL;
 }
 
+static const char *run_sessions(lm_case_script_t *script, const line_t *line)
+{
+    (void)line;
+    FILE *out = script->out;
+    const lm_session_t *one = lm_table_sessions(script->table);
+    for (; one; one = lm_session_newer(one)) {
+        lm_session_info_t info = lm_session_info(one);
+        fprintf(out, "session %" PRIu64, info.number);
+        show_key(out, info.key);
+        fprintf(out, " ttl=%u basis=%" PRIu64 " done=%" PRIu64, info.ttl_ms, info.basis,
+                info.done_below);
+        fprintf(out, " open=%u secret=%.*s\n", info.n_open,
+                (int)strcspn((const char *)info.secret.data, " "), (const char *)info.secret.data);
+        lm_session_each(one, show_one, out);
+    }
+    return NULL;
+}
+
 static const struct {
     const char *verb;
     const char *(*run)(lm_case_script_t *script, const line_t *line);
-} views[] = {{"dump", run_dump}, {"find", run_find}, {"each", run_each}, {"list", run_list}};
+} views[] = {{"dump", run_dump},
+             {"find", run_find},
+             {"each", run_each},
+             {"list", run_list},
+             {"sessions", run_sessions}};
 
 /* ---- running --------------------------------------------------------------------------------- */
 

@@ -18,8 +18,10 @@ LEADER = stubs.admin_pb2.RAFT_ROLE_LEADER
 FOLLOWER = stubs.admin_pb2.RAFT_ROLE_FOLLOWER
 
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100),
-           ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500),
-           ("grpc.enable_retries", 0))
+           ("grpc.max_reconnect_backoff_ms", 500), ("grpc.enable_retries", 0))
+# Within that time gRPC gives up a connection that is not there, handshake and all: long enough for
+# a machine with much else to do.
+PLAIN_WITHIN_MS, TLS_WITHIN_MS = 1500, 5000
 
 # What a call may meet while a node is being repaired.
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -29,18 +31,25 @@ PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED,
 NOT_APPLIED = {"INVALID_ARGUMENT", "NOT_FOUND", "STALE_HOLD", "MODE_MISMATCH", "QUOTA_EXCEEDED",
                "OVERLOADED", "NO_LEADER", "NOT_LEADER", "NOT_READY", "WRONG_CLUSTER",
                "UNKNOWN_PEER", "MALFORMED", "TOO_LARGE", "UNIMPLEMENTED", "DRAINING",
-               "REQUEST_REUSED"}
+               "REQUEST_REUSED", "UNAUTHENTICATED", "SESSION_ENDED", "SESSION_DENIED",
+               "REQUEST_TOO_OLD", "WINDOW_FULL", "PERMISSION_DENIED", "WRONG_PORT"}
 
 
-def channel(address):
-    return grpc.insecure_channel(address, options=OPTIONS)
+def channel(address, credentials=None, name=None):
+    """name: which the node's certificate must bear, if not that of the address."""
+    within = TLS_WITHIN_MS if credentials else PLAIN_WITHIN_MS
+    options = OPTIONS + (("grpc.min_reconnect_backoff_ms", within),)
+    options += ((("grpc.ssl_target_name_override", name),) if name else ())
+    if not credentials:
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(address, credentials, options=options)
 
 
 class Client:
     """Stubs of one node."""
 
-    def __init__(self, address):
-        self.channel = channel(address)
+    def __init__(self, address, credentials=None, name=None):
+        self.channel = channel(address, credentials, name)
         self.locks = stubs.lock_grpc.LockServiceStub(self.channel)
         self.admin = stubs.admin_grpc.AdminServiceStub(self.channel)
 

@@ -6,7 +6,12 @@ import unittest
 import grpc
 
 from calls import refusal_of
-from region import Region
+from region import HOST, Region
+
+
+def needs_processes(test):
+    """For tests of single actors, which can be killed and replaced only as processes."""
+    return test if HOST == "processes" else unittest.skip("of actors that are processes")(test)
 
 
 class ClusterCase(unittest.TestCase):
@@ -21,12 +26,17 @@ class ClusterCase(unittest.TestCase):
     def setUpClass(cls):
         if cls.N_NODES:
             cls.region = Region(cls.N_NODES, settings=cls.SETTINGS)
-            try:
-                cls.region.wait_serving()
-            except BaseException:
-                cls.region.print_logs()
-                cls.region.close()
-                raise
+            cls.wait_serving()
+
+    @classmethod
+    def wait_serving(cls):
+        """Until the region of the class serves; if it never does, its logs say why."""
+        try:
+            cls.region.wait_serving()
+        except BaseException:
+            cls.region.print_logs()
+            cls.region.close()
+            raise
 
     @classmethod
     def tearDownClass(cls):

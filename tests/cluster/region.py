@@ -13,6 +13,8 @@ Invariants
   P3  All waiting has a limit; what is measured is returned, never asserted here.
   P4  An actor that ended by an assertion, a refused system call or a fault of its own makes the
       Region fail at its end, whatever the test has seen: restarts must not hide it.
+  P5  LM_HOST=threads makes every node one process with its actors as threads. What a test says of
+      actors then is what the node's status file says of them; single ones cannot be killed.
 """
 
 import atexit
@@ -35,6 +37,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 BIN = os.environ.get("LM_BIN") or os.path.join(ROOT, "build", "bin")
 ACTORS = ("raft", "lock", "gateway", "frontend", "health")
 FULL = os.environ.get("LM_TEST_FULL") == "1"
+# How nodes live: "processes", or "threads" (one process per node, lockmgrd --threads).
+HOST = os.environ.get("LM_HOST") or "processes"
 
 PORT_LOW, PORT_BLOCK, PORT_BLOCKS = 20000, 60, 200
 
@@ -199,6 +203,7 @@ class Node:
         self.region, self.number, self.name = region, number, "n%d" % number
         self.grpc_port, self.region_port = ports.take(), ports.take()
         self.actuator_port = ports.take()
+        self.raft_port = 0
         self.folder = os.path.join(region.root, self.name)
         self.run_dir = os.path.join(self.folder, "run")
         self.data_dir = os.path.join(self.folder, "data")
@@ -217,17 +222,28 @@ class Node:
     def client(self):
         import calls
         if self._client is None:
-            self._client = calls.Client(self.address)
+            certs = self.region.certs
+            self._client = calls.Client(self.address, certs and certs.credentials("tester"))
         return self._client
 
+    def security(self):
+        """What the configuration says of it: the region's certificates, or trust."""
+        certs = self.region.certs
+        if not certs:
+            return {"peer_auth": "trusted"}
+        return {"tls": {"ca": certs.path("ca.crt"), "cert": certs.path(self.name + ".crt"),
+                        "key": certs.path(self.name + ".key")}}
+
     def config(self):
+        service = {"grpc_port": self.grpc_port, "region_port": self.region_port,
+                   "actuator_port": self.actuator_port}
         return merged({
             "node": self.name, "data_dir": self.data_dir, "run_dir": self.run_dir,
-            "listen": "127.0.0.1", "peer_auth": "trusted",
+            "listen": "127.0.0.1", **self.security(),
             "region": {"id": self.region.region_id},
-            "service": {"grpc_port": self.grpc_port, "region_port": self.region_port,
-                        "actuator_port": self.actuator_port},
-            "peers": [{"name": node.name, "host": "127.0.0.1", "grpc_port": node.grpc_port}
+            "service": merged(service, {"raft_port": self.raft_port or None}),
+            "peers": [merged({"name": node.name, "host": "127.0.0.1", "grpc_port": node.grpc_port},
+                             {"raft_port": node.raft_port or None})
                       for node in self.region.nodes],
         }, self.region.settings)
 
@@ -238,7 +254,8 @@ class Node:
             write_config(self.config_path, self.config())
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BIN, "lockmgrd"), "--config", config_path or self.config_path],
+                [os.path.join(BIN, "lockmgrd"), *(["--threads"] if HOST == "threads" else []),
+                 "--config", config_path or self.config_path],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**clean_environment(), **(environment or {})})
 
@@ -246,7 +263,9 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     def actor_pids(self):
-        """Name -> pid of the supervisor's living children."""
+        """Name -> pid of the supervisor's living children; of threads: their process's."""
+        if HOST == "threads":
+            return self._actor_threads()
         found = {}
         for pid in self.children():
             try:
@@ -255,6 +274,17 @@ class Node:
                 continue
             found[name.removeprefix("lockmgr-")] = pid
         return found
+
+    def _actor_threads(self):
+        try:
+            with open(os.path.join(self.run_dir, "status"), encoding="utf-8") as file:
+                status = json.load(file)
+        except OSError:
+            return {}
+        if not self.runs() or status["pid"] != self.process.pid:
+            return {}
+        return {child["name"]: child["pid"] for child in status["children"]
+                if child["state"] == "ready"}
 
     def children(self):
         try:
@@ -269,6 +299,7 @@ class Node:
         return self.actor_pids()
 
     def kill_actor(self, name):
+        assert HOST == "processes", "a thread cannot be killed"
         os.kill(self.actor_pids()[name], signal.SIGKILL)
 
     def kill(self):
@@ -360,20 +391,23 @@ def clean_environment():
 # ---- a region ------------------------------------------------------------------------------------
 
 class Region:
-    """Its nodes are numbered from 1. settings are merged into every node's configuration."""
+    """Its nodes are numbered from 1. settings are merged into every node's configuration. certs
+    (a Certs of certs.py): the region uses TLS."""
 
-    def __init__(self, n_nodes=1, region_id="test", settings=None, start=True):
+    def __init__(self, n_nodes=1, region_id="test", settings=None, start=True, certs=None):
         if not os.path.exists(os.path.join(BIN, "lockmgrd")):
             raise Trouble("%s/lockmgrd is not there; build, or set LM_BIN" % BIN)
         self.root = tempfile.mkdtemp(prefix="lm", dir="/tmp")
         self._guard = subprocess.Popen(
             [sys.executable, "-B", os.path.abspath(__file__), "--guard", self.root + "/"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.region_id, self.settings = region_id, settings or {}
+        self.region_id, self.settings, self.certs = region_id, settings or {}, certs
         self.ports, self.nodes = Ports(), []
         self.extra = []
         for number in range(1, n_nodes + 1):
             self.nodes.append(Node(self, number))
+        for node in self.nodes if certs else ():
+            certs.make("node", node.name, region_id)
         atexit.register(self.close)
         if start:
             self.start()
@@ -393,6 +427,11 @@ class Region:
 
     def node(self, number):
         return self.nodes[number - 1]
+
+    def give_raft_ports(self):
+        """Before the start: each node gets a port for the other nodes."""
+        for node in self.nodes:
+            node.raft_port = self.ports.take()
 
     def add_node(self):
         """One more set of files and ports beside the region's own nodes, for odd configurations."""
@@ -516,12 +555,13 @@ class Region:
                 process.kill()
             process.wait()
         left = self._wait_gone()
+        # Before the guard ends: it takes the files away.
+        faults = [node.name + ": " + line for node in self.nodes + self.extra
+                  for line in node.log().splitlines() if OWN_FAULT.search(line)]
         self._guard.stdin.close()
         self._guard.wait()
         self._guard = None
         self.ports.close()
-        faults = [node.name + ": " + line for node in self.nodes + self.extra
-                  for line in node.log().splitlines() if OWN_FAULT.search(line)]
         if not os.environ.get("LM_KEEP"):
             shutil.rmtree(self.root, ignore_errors=True)
         if left:

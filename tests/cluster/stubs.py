@@ -72,12 +72,13 @@ def _load():
             _generate(folder)
             open(stamp, "w").close()
     sys.path.insert(0, folder)
+    return folder
 
 
 if not os.path.exists(PLUGIN):
     print("skipped: %s is missing (package protobuf-compiler-grpc)" % PLUGIN)
     sys.exit(77)
-_load()
+FOLDER = _load()  # where they are
 
 
 def _module(name):

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -65,10 +66,11 @@ class Node:
                        'peers = ( { name = "n1"; host = "127.0.0.1"; } );\n'
                        'data_dir = "%s"; run_dir = "%s";\n' % (self.data_dir, self.run_dir))
 
-    def start(self, *arguments):
+    def start(self, *arguments, env=None):
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [os.path.join(self.bin, "lockmgrd"), "--config", self.config, *arguments],
+            env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         log.close()
         return self
@@ -359,9 +361,107 @@ class SupervisorTest(unittest.TestCase):
         self.assertLess(time.monotonic() - begin, 10.5)
         self.assertIn("it did not stop in time", node.log())
 
+    def test_stubborn_children_have_no_more_than_the_configured_time(self):
+        node = self.node()
+        with open(node.config, "a") as file:
+            file.write("stop_timeout_ms = 2000;\n")
+        for actor in ("gateway", "lock", "raft"):
+            node.tell(actor, "stubborn")
+        node.serve()
+        begin = time.monotonic()
+        self.assertEqual(node.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 5, "far less than the usual ten")
+        self.assertIn("it did not stop in time", node.log())
+
+    def test_the_share_of_processors_is_told(self):
+        node = self.node()
+        node.serve()
+        told = re.search(r"may use ([0-9.]+) of (\d+) processors \(.*\): threads for the disk ([234]),",
+                         node.log())
+        self.assertTrue(told, node.log())
+        self.assertLessEqual(float(told[1]), int(told[2]))
+        with open("/proc/%d/environ" % node.child("raft")["pid"], "rb") as file:
+            self.assertIn(b"UV_THREADPOOL_SIZE=" + told[3].encode(), file.read().split(b"\0"))
+
     def test_stop_right_after_start(self):
         node = self.node().start()
         wait_for("it is up", node.status)
+        self.assertEqual(node.stop(), 0)
+
+    # ---- the service manager ----
+
+    def listen(self, address):
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(address)
+        manager.settimeout(10)
+        return manager
+
+    def hear(self, manager, word):
+        """What was said up to and with a datagram that begins so."""
+        said, end = [], time.monotonic() + 20
+        while not said or not said[-1].startswith(word):
+            self.assertLess(time.monotonic(), end, said)
+            said.append(manager.recv(4096).decode())
+        return said
+
+    def check_told(self, address, shown):
+        manager = self.listen(address)
+        node = self.node().start(env={"NOTIFY_SOCKET": shown, "WATCHDOG_USEC": "400000"})
+        said = self.hear(manager, "READY=1")
+        self.assertTrue(node.is_serving(), "ready is said when all actors are")
+        self.assertEqual([word for word in said if word != "WATCHDOG=1"],
+                         ["STATUS=not all actors are ready", "READY=1\nSTATUS=all actors are ready"])
+        for name, pid in node.pids().items():
+            with open("/proc/%d/environ" % pid, "rb") as file:
+                environ = file.read()
+            self.assertFalse(b"NOTIFY_SOCKET" in environ or b"WATCHDOG" in environ, name)
+        return node, manager
+
+    def test_the_service_manager_is_told(self):
+        address = os.path.join(self.folder, "notify")
+        node, manager = self.check_told(address, address)
+        for _ in range(3):
+            self.hear(manager, "WATCHDOG=1")
+        os.kill(node.process.pid, signal.SIGSTOP)
+        manager.settimeout(1)
+        with self.assertRaises(TimeoutError, msg="a supervisor that stands still shows no life"):
+            while True:
+                manager.recv(4096)
+        os.kill(node.process.pid, signal.SIGCONT)
+        manager.settimeout(10)
+        node.process.terminate()
+        self.hear(manager, "STOPPING=1")
+        self.assertEqual(node.process.wait(15), 0)
+
+    def test_a_service_manager_that_reads_late_misses_nothing(self):
+        address = os.path.join(self.folder, "notify")
+        manager = self.listen(address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+            others.setblocking(False)
+            with self.assertRaises(BlockingIOError):
+                while True:
+                    others.sendto(b"others", address)
+        node = self.node().start(env={"NOTIFY_SOCKET": address})
+        wait_for("the node serves", node.is_serving)
+        self.hear(manager, "READY=1")
+        self.assertEqual(node.stop(), 0)
+        self.hear(manager, "STOPPING=1")
+
+    def test_the_service_manager_behind_an_abstract_name(self):
+        name = "lockmgr-test-%d" % os.getpid()
+        node, manager = self.check_told("\0" + name, "@" + name)
+        manager.close()
+        self.assertEqual(node.stop(), 0)
+
+    def test_an_unusable_address_of_the_service_manager_is_no_obstacle(self):
+        for address in ("vsock:2:1", "/" + 120 * "x"):
+            node = self.node().start(env={"NOTIFY_SOCKET": address})
+            wait_for("the node serves", node.is_serving)
+            self.assertIn("is not used: Invalid argument", node.log())
+            self.assertEqual(node.stop(), 0)
+        node = self.node().start(env={"NOTIFY_SOCKET": "/nobody/listens"})
+        wait_for("the node serves", node.is_serving)
         self.assertEqual(node.stop(), 0)
 
     def test_sighup_is_ignored(self):
@@ -442,15 +542,22 @@ class SupervisorTest(unittest.TestCase):
                 done = self.run_it("--check", "--config", os.path.join(deploy, name), **places)
                 self.assertEqual((done.returncode, done.stderr), (0, ""), name)
         with open(os.path.join(ROOT, "supervisor", "sup_config_rows.c")) as file:
-            rows = re.findall(r'(?:TEXT|NUMBER)\("([\w.]+)",\s*\w+,\s*(?:[\w]+,\s*[\w]+,\s*(\d+)\)|'
-                              r'"([^"]*)")', file.read())
+            source = file.read()
+        rows = re.findall(r'(?:TEXT|NUMBER)\("([\w.]+)",\s*\w+,\s*(?:[\w]+,\s*[\w]+,\s*(\d+)\)|'
+                          r'"([^"]*)")', source)
+        names = re.findall(r'NAMES\(\s*"([\w.]+)",\s*\w+,\s*"([^"]*)"', source)
+        self.assertEqual(len(names), source.count("    NAMES("))
         with open(os.path.join(deploy, "lockmgr.cfg")) as file:
             text = file.read()
         self.assertGreater(len(rows), 18)
         for path, number, word in rows:
-            if path != "replica_count":
-                value = number or '"%s"' % word
-                self.assertRegex(text, r"\b%s = %s;" % (path.split(".")[-1], re.escape(value)))
+            shown = re.escape(number or '"%s"' % word)
+            if path == "replica_count" or not (number or word):
+                shown = ".+"  # no default: the file shows what it looks like
+            self.assertRegex(text, r"\b%s = %s;" % (path.split(".")[-1], shown))
+        for path, words in names:
+            shown = ", ".join('"%s"' % word for word in words.split(","))
+            self.assertIn("%s = [%s];" % (path.split(".")[-1], shown), text)
 
     def test_wrong_configuration_ends_a_start_too(self):
         done = self.run_it("--config", "/nowhere.cfg")

@@ -82,10 +82,10 @@ class Reflection(ClusterCase):
 
     def ask(self, version, *questions):
         messages, services = version
-        stub = services.ServerReflectionStub(self.region.node(1).client.channel)
+        service = services.ServerReflectionStub(self.region.node(1).client.channel)
         requests = [messages.ServerReflectionRequest(host="", **question)
                     for question in questions]
-        return list(stub.ServerReflectionInfo(iter(requests), timeout=10))
+        return list(service.ServerReflectionInfo(iter(requests), timeout=10))
 
     def test_services(self):
         for version in self.VERSIONS:

@@ -6,50 +6,22 @@ folder in which the histories are kept, LM_SEED another course of events.
 """
 
 import os
-import random
 import signal
 import statistics
-import subprocess
-import sys
 import time
 
-from calls import wait_for_answer
-from cluster_case import ClusterCase, main
-from load import Load, look
-from region import ACTORS, FULL, ROOT, wait_for
-
-CHECKER = os.path.join(ROOT, "tests", "checker")
-sys.path.insert(0, CHECKER)
-from recorder import Recorder  # noqa: E402
+from cluster_case import main, needs_processes
+from region import ACTORS, FULL, wait_for
+from story import Story
 
 KILLS = int(os.environ.get("LM_KILLS") or (30 if FULL else 3))
-FAILOVER_LIMIT = 10
-SEED = int(os.environ.get("LM_SEED", "1"))
 
 
-class Kills(ClusterCase):
+class Kills(Story):
     N_NODES = 3
     SETTINGS = {"lock": {"min_timeout_ms": 300}}
 
-    def setUp(self):
-        title = self.id().rsplit(".", 1)[1].removeprefix("test_")
-        self.path = os.path.join(os.environ.get("LM_HISTORY") or self.region.root, title)
-        self.recorder = Recorder(self.path)
-        self.rng = random.Random(SEED)
-        self.load = Load([node.address for node in self.region.nodes], self.recorder, title,
-                         seed=SEED)
-
-    def tearDown(self):
-        self.load.running = False
-        self.recorder.close()
-
     # ---- faults ----
-
-    def wait_for_grant(self, since, what):
-        """Seconds from the fault to the first grant that was asked for after it."""
-        wait_for("a grant after %s" % what, lambda: self.load.first_grant_after(since),
-                 FAILOVER_LIMIT)
-        return self.load.first_grant_after(since) - since
 
     def kill(self, node, what):
         begin = time.monotonic()
@@ -90,7 +62,7 @@ class Kills(ClusterCase):
     # ---- the story ----
 
     def test_nothing_that_was_promised_is_lost(self):
-        wait_for("load", lambda: len(self.load.grants) > 300, 30)
+        self.wait_for_load()
         leader_times, follower_times = [], []
         for _ in range(KILLS):
             leader_times.append(self.kill_leader())
@@ -104,8 +76,9 @@ class Kills(ClusterCase):
         print("death of all nodes to next grant: %.2f s" % all_time)
         self.judge()
 
+    @needs_processes
     def test_s15_s23_actors_die_under_load(self):
-        wait_for("load", lambda: len(self.load.grants) > 300, 30)
+        self.wait_for_load()
         times = {name: [] for name in ACTORS}
         for turn in range(KILLS * len(ACTORS)):
             actor = ACTORS[turn % len(ACTORS)]
@@ -130,24 +103,6 @@ class Kills(ClusterCase):
     def report(self, what, times):
         print("%s to next grant, %d times: median %.3f s, max %.3f s"
               % (what, len(times), statistics.median(times), max(times)))
-
-    def look_at_everything(self):
-        for number, name in enumerate(self.load.names):
-            node = self.region.nodes[number % 3]
-            mark = self.recorder.begin(event="final_get", op="get", proc=-1, name=name)
-            answer, fields = wait_for_answer(lambda node=node, name=name:
-                                             look(node.client.locks, name, 5))
-            self.recorder.end(mark, "ok", op_seq=answer.header.op_seq, **fields)
-
-    def judge(self):
-        self.load.stop()
-        self.look_at_everything()
-        print("state hash %s at index %d on all nodes" % self.region.wait_equal_hashes()[::-1])
-        self.recorder.close()
-        done = subprocess.run([sys.executable, "-B", os.path.join(CHECKER, "history_check.py"),
-                               self.path], capture_output=True, text=True, timeout=300)
-        print(done.stdout[-6000:] + done.stderr)
-        self.assertEqual(done.returncode, 0, "the history breaks a promise")
 
 
 if __name__ == "__main__":

@@ -94,8 +94,11 @@ class UpDown(ClusterCase):
         wait_for("no process is left", lambda: not [
             pid for pid in processes_of(self.region.root) if is_alive(pid)], 5)
 
-        self.up()
+        self.up("--threads")
         self.assertEqual(len(self.supervisors()), 3)
+        self.assertEqual({os.path.basename(os.readlink("/proc/%d/exe" % pid))
+                          for pid in self.supervisors()}, {"lockmgr-node"})
+        self.assertIn("runs already", self.up())
         info = client.get("kept")
         self.assertEqual([(h.owner, h.token) for h in info.holders], [("a", held.token)])
         client.close()

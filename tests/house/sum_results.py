@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Adds up the JUnit files of several runs of ctest and says which tests failed or were skipped, and why.
+"""Adds up the JUnit files of several runs of ctest: says which tests took longest, and which failed or
+were skipped, and why.
 
 usage: sum_results.py FILE...   Ends with the line "N passed, N failed, N skipped"; exit 1 if any failed
 or none passed, or if a file is missing (its run did not happen).
@@ -7,6 +8,8 @@ or none passed, or if a file is missing (its run did not happen).
 import os
 import sys
 import xml.etree.ElementTree as xml
+
+LONGEST = 15
 
 
 def reason(case):
@@ -17,8 +20,16 @@ def reason(case):
     return lines[-1] if lines else skipped.get("message", "") if skipped is not None else ""
 
 
+def print_longest(times):
+    if len(times) < LONGEST:
+        return
+    print("The longest:")
+    for seconds, name in sorted(times, reverse=True)[:LONGEST]:
+        print("%7.1f s  %s" % (seconds, name))
+
+
 def main():
-    passed, failed, skipped = [], [], []
+    passed, failed, skipped, times = [], [], [], []
     for path in sys.argv[1:]:
         label = os.path.basename(os.path.dirname(path))
         if not os.path.exists(path):
@@ -26,12 +37,14 @@ def main():
             continue
         for case in xml.parse(path).getroot().iter("testcase"):
             name = f"{label}: {case.get('name')}"
+            times.append((float(case.get("time") or 0), name))
             if case.find("skipped") is not None:
                 skipped.append((name, reason(case)))
             elif case.find("failure") is not None or case.get("status") == "fail":
                 failed.append((name, ""))
             else:
                 passed.append((name, ""))
+    print_longest(times)
     for word, rows in (("skipped", skipped), ("failed", failed)):
         for name, why in rows:
             print(f"{word}: {name}" + (f": {why}" if why else ""))

@@ -83,10 +83,18 @@ bool propose_abandon(State &s)
 void let_deposed_know(State &s, LagKind kind, int request)
 {
     Node &old = s.nodes[deposed(s)];
-    if (!old.listeners || old.lag_count == kLag)
+    if (!deposed_cares(s))
         return;
+    if (old.lag_count == kLag) {
+        // No room: of the last events only a Takeover must not be missed.
+        if (kind == LagKind::Takeover)
+            old.lag[kLag - 1] = {kind, 0, HoldRef::None};
+        return;
+    }
     // What comes after a Takeover has no listener left to tell.
-    for (int i = 0; i < old.lag_count && setting.rule.takeover_ends_listeners; i++)
+    const bool takeover_is_the_end =
+        setting.rule.takeover_ends_listeners && setting.rule.deposed_sends_back;
+    for (int i = 0; i < old.lag_count && takeover_is_the_end; i++)
         if (old.lag[i].kind == LagKind::Takeover)
             return;
     const HoldRef hold = kind == LagKind::Takeover ? HoldRef::None : HoldRef::Current;
@@ -253,7 +261,7 @@ bool lock_takes_copy(State &s, int slot)
     const bool ready = s.serving || !setting.rule.serve_after_takeover;
     if (!ready || a.answer != Answer::None || listens(s, s.leader, slot))
         return false;
-    if (a.forwarded || is_parked(s, a.request))
+    if (a.forwarded || is_parked(s, a.request) || s.nodes[deposed(s)].kept >> slot & 1)
         return false;
     if (answer_repeat(s, slot))
         return true;
@@ -294,6 +302,7 @@ void edge_drops_copy(State &s, int slot)
     const bool was_listening = listens(s, s.leader, slot);
     for (int node = 0; node < kNodes; node++)
         stop_listening(s, node, slot);
+    s.nodes[deposed(s)].kept &= static_cast<u8>(~(1u << slot));
     std::memset(static_cast<void *>(&s.attempts[slot]), 0, sizeof(Attempt));
     Client &client = s.clients[client_of(gone.request)];
     if (client.slot == slot + 1)

@@ -37,5 +37,8 @@ bool change_leader(State &s, Change change, int keep, bool late);
 // The deposed lock applies the next entry it missed.
 void deposed_lock_applies(State &s);
 bool deposed_lock_answers_repeat(State &s, int slot);
+// A copy reaches the deposed lock, which may not know yet that it is.
+bool can_reach_deposed(const State &s, int slot);
+void deposed_lock_takes_copy(State &s, int slot);
 
 } // namespace wm

@@ -149,6 +149,12 @@ Text tell_old_table(const State &s, int slot)
     return "deposed lock answers a repeat of " + slot_request(s, slot) + " from its old table";
 }
 
+Text tell_late_copy(const State &s, int slot)
+{
+    return "a copy of " + slot_request(s, slot) + " reaches the deposed lock at "
+        + tell_node(deposed(s)) + (s.nodes[deposed(s)].unaware ? ", which does not know it yet" : "");
+}
+
 // ---- clients
 
 Text tell_starts(const State &s, int client)
@@ -367,6 +373,7 @@ const Move table[] = {
     {kSlots, can_receive_answer, always<receive_answer>, tell_answer_arrives},
     {kSlots, can_notice_end, end_stream, tell_notices_end},
     {kSlots, trusts_old_table, deposed_lock_answers_repeat, tell_old_table},
+    {kSlots, can_reach_deposed, always<deposed_lock_takes_copy>, tell_late_copy},
     {kClients, can_learn_of_hold, always<release_unknown_hold>, tell_learns},
     {1, expire_possible, expire, tell_expire},
     {1, late_abandon_possible, abandon_late, tell_abandon_late},

@@ -38,6 +38,7 @@ enum class MoveId : u8 {
     AnswerArrives,
     EdgeNoticesEnd,
     DeposedAnswersRepeat,
+    DeposedTakesCopy,
     UnknownHoldReleased,
     LockExpires,
     LockAbandonsLate,

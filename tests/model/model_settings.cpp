@@ -56,6 +56,8 @@ std::string check_room(const Settings &s)
         return "others_attempts must not exceed attempts";
     if (s.ring < 0 || s.ring > kRing)
         return "ring must be 0..3";
+    if (s.late_copies < 0 || s.late_copies > 3)
+        return "late_copies must be 0..3";
     if (s.ttl < 1 || s.ttl > 9)
         return "ttl must be 1..9";
     return "";

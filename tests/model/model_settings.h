@@ -18,6 +18,7 @@ namespace wm {
     X(belief_from_send_time, "S6", "a client counts its lease from the sending of the attempt")    \
     X(remaining_from_timer, "S6", "a repeat is told what is left, not the full time to live")      \
     X(repeats_from_leader, "S6", "only the leader answers a repeat")                               \
+    X(repeat_needs_round, "S6", "a repeat joins or is told after a round of reads of its own")     \
     X(renew_through_log, "S7", "a renewal is acknowledged from apply, never from a table")         \
     X(arm_at_takeover, "S8", "a Takeover arms the lease of every hold at its full length")         \
     X(stale_pair_is_void, "S8", "Expire, Leave, Abandon, WaitTimeout of another pair are void")    \
@@ -32,6 +33,8 @@ namespace wm {
     X(abandon_own_grants_only, "S10a", "an inherited grant is never abandoned")                    \
     X(abandon_untold_only, "S10a", "a grant that somebody was told of is never abandoned")         \
     X(takeover_ends_listeners, "S10b", "a foreign Takeover ends every listener of a deposed lock") \
+    X(deposed_sends_back, "S10b", "a lock that applied a foreign Takeover listens for nobody")     \
+    X(takeover_returns_copies, "S10b", "a foreign Takeover sends back whatever waits at the lock") \
     X(park_during_leave, "S10c", "repeats are parked while a Leave is in flight")                  \
     X(park_during_abandon, "S10c", "repeats are parked while an Abandon is in flight")             \
     X(park_during_timeout, "S10c", "repeats are parked while a WaitTimeout is in flight")          \
@@ -75,6 +78,7 @@ struct Rules {
     X(ttl, 2, "length of a lease in ticks")                                                        \
     X(leader_changes, 1, "how often leadership moves to the other node")                           \
     X(lock_restarts, 0, "how often the leader's lock restarts without a new term")                 \
+    X(late_copies, 0, "how often a copy reaches a deposed lock, 0..3")                             \
     X(renewals, 0, "renewals each client may send")                                                \
     X(cancels, 0, "Cancel calls each client may make")                                             \
     X(duplicates, 0, "extra deliveries of each Release and Cancel")                                \

@@ -90,6 +90,13 @@ int wait_of(const State &s, int request)
     return -1;
 }
 
+bool deposed_cares(const State &s)
+{
+    const Node &old = s.nodes[deposed(s)];
+    const bool takes_copies = old.unaware || !setting.rule.deposed_sends_back;
+    return old.listeners || old.kept || (s.late_copies_left && takes_copies);
+}
+
 // ---- violations
 
 void note(State &s, Violation what)
@@ -117,6 +124,7 @@ State first_state()
     s.lock_restarts_left = static_cast<u8>(setting.lock_restarts);
     s.wait_timeouts_left = static_cast<u8>(setting.wait_timeouts);
     s.refusals_left = static_cast<u8>(setting.refusals);
+    s.late_copies_left = static_cast<u8>(setting.late_copies);
     for (int i = 0; i < setting.clients; i++) {
         Client &c = s.clients[i];
         c.alive = 1;
@@ -226,13 +234,19 @@ void make_canonical(State &s)
     if (!s.holder)
         s.inherited = s.told = s.unheard = 0;
     Node &old = s.nodes[deposed(s)];
-    if (!old.listeners) {
-        old.lease_left = 0;
+    if (!deposed_cares(s)) {
+        if (old.unaware && setting.rule.takeover_unparks)
+            std::memset(old.parked, 0, sizeof old.parked);
+        old.lease_left = old.unaware = 0;
+        old.known = 0;
         old.lag_count = 0;
         std::memset(static_cast<void *>(old.lag), 0, sizeof old.lag);
     }
-    if (setting.rule.renew_through_log && setting.rule.repeats_from_leader)
+    if (setting.rule.renew_through_log && setting.rule.repeats_from_leader
+        && (setting.rule.repeat_needs_round || !deposed_cares(s))) {
         old.table_hold = HoldRef::None;
+        old.table_request = 0;
+    }
     s.minted_in_entry = 0;
     for (Attempt &a : s.attempts)
         if (!a.stream_open)

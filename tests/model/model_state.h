@@ -153,13 +153,18 @@ struct LagEvent {
     HoldRef hold;
 };
 
-// One node's lock. Parking and lease timer matter while it leads; the lag while it is deposed and
-// still has listeners of its own time.
+// One node's lock. Parking and lease timer matter while it leads; the rest while it is deposed: the
+// lag as long as it has listeners of its own time, or may get late copies.
 struct Node {
     u8 listeners; // set of slots
     u8 lease_left;
     HoldRef table_hold; // deposed: the hold in its old table (only for mutants that trust it)
+    u8 table_request;   // deposed: 1 + request of that hold
+    u8 unaware;         // deposed: it has not applied the Takeover that deposed it
+    u8 kept;            // deposed: set of slots whose copies it keeps until it knows better
     u8 lag_count;
+    u8 unused;
+    u16 known; // deposed: set of requests in its table, or that it had proposed
     LagEvent lag[kLag];
     u8 parked[kRequests];
 };
@@ -191,6 +196,7 @@ struct State {
     Client clients[kClients];
     u8 pipe_count;
     u8 leader_changes_left, lock_restarts_left, wait_timeouts_left, refusals_left;
+    u8 late_copies_left, unused;
     u8 minted_in_entry; // within one step only
     Violation violation;
 };
@@ -205,6 +211,9 @@ inline int holder_of(const State &s) { return s.holder - 1; }
 inline Node &leader_node(State &s) { return s.nodes[s.leader]; }
 inline const Node &leader_node(const State &s) { return s.nodes[s.leader]; }
 inline int deposed(const State &s) { return 1 - s.leader; }
+// What is applied now matters to the lock that is deposed: it has somebody to tell, or may get
+// somebody.
+bool deposed_cares(const State &s);
 
 int owner_of(int client);
 int current_request(const State &s, int client);

@@ -37,18 +37,7 @@ static lm_bytes_t repeated(size_t n)
 
 static void start(void)
 {
-    lm_bus_peer_config_t peers[] = {
-        {b("n1"), b("one"), 9001}, {b("n2"), b("two"), 9002}, {b("n3"), b("three"), 9003}};
-    lm_bus_node_config_t config = {.node = b("n1"),
-                                   .region = b("r"),
-                                   .listen = b("127.0.0.1"),
-                                   .grpc_port = 9090,
-                                   .region_port = 9091,
-                                   .n_peers = 3,
-                                   .peers = peers,
-                                   .version = b("1"),
-                                   .concurrent_streams_max = 100,
-                                   .request_bytes_max = 65536};
+    lm_bus_node_config_t config = fake_config();
     lm_test_deliver(host, LM_SUPERVISOR, LM_MSG_START, &config, 0);
     fake_event(host, LM_FRONTEND_LISTENING, NULL);
 }
@@ -387,7 +376,7 @@ Test(frontend_clients_room, s13_a_call_is_passed_on_to_the_leader_with_less_time
     fake_handle_t *call;
     fake_handle_t *forward = forwarded(&call, 1000);
     cr_assert_str_eq(forward->target.host, "two");
-    cr_assert_eq(forward->target.port, 9002);
+    cr_assert_eq(forward->target.port, 9102);
     const lm_peer_lock_call_t *body = in_forward(forward);
     cr_assert(body->context->forwarded);
     cr_assert(body->context->remaining_ms < 925);
@@ -1051,4 +1040,9 @@ Test(frontend_clients_room, the_report_counts_calls_by_method_and_status)
     cr_assert_eq(n_started, 2);
     cr_assert_eq(n_handled, 1);
     cr_assert(report->ready);
+}
+
+Test(frontend_clients_room, a_new_health_actor_hears_the_status_at_once)
+{
+    cr_assert_eq(lm_test_told_to_new_health(host), 1);
 }

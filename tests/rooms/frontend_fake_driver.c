@@ -17,8 +17,12 @@ static fake_handle_t *add(fake_driver_t *driver, lm_frontend_method_id_t method,
 {
     LM_CHECK(driver->n_handles < FAKE_HANDLES_MAX, "%d handles", FAKE_HANDLES_MAX);
     fake_handle_t *handle = lm_alloc(sizeof *handle);
-    handle->handle = (lm_frontend_handle_t){lm_frontend_method(method), incoming, NULL};
+    handle->handle = (lm_frontend_handle_t){.method = lm_frontend_method(method),
+                                            .incoming = incoming,
+                                            .party = incoming ? driver->party : NULL,
+                                            .bearer = incoming ? driver->bearer : NULL};
     driver->handles[driver->n_handles++] = handle;
+    if (incoming) lm_frontend_figures_begin(&driver->figures, handle->handle.method);
     return handle;
 }
 
@@ -59,6 +63,7 @@ static void fake_finish(lm_frontend_driver_t *face, lm_frontend_handle_t *handle
     snprintf(fake->text, sizeof fake->text, "%s", how->text ? how->text : "");
     fake->message = lm_arena_copy(fake_of(face)->arena, how->message);
     fake->details = lm_arena_copy(fake_of(face)->arena, how->details);
+    lm_frontend_figures_end(&fake_of(face)->figures, handle->method, how->status, 0);
 }
 
 static lm_frontend_handle_t *fake_start(lm_frontend_driver_t *face,
@@ -93,9 +98,8 @@ static void fake_cancel(lm_frontend_driver_t *face, lm_frontend_handle_t *handle
 static bool fake_stalled(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
                          uint64_t since_us)
 {
-    (void)face;
     (void)since_us;
-    return handle_of(handle)->stalled;
+    return handle_of(handle)->stalled || fake_of(face)->unconnected;
 }
 
 static void fake_drop(lm_frontend_driver_t *face, lm_frontend_handle_t *handle)
@@ -117,6 +121,27 @@ static lm_frontend_refused_t fake_refused(lm_frontend_driver_t *face)
     return (lm_frontend_refused_t){0};
 }
 
+static const lm_frontend_figures_t *fake_figures(lm_frontend_driver_t *face)
+{
+    return &fake_of(face)->figures;
+}
+
+static void fake_vouch(lm_frontend_driver_t *face, lm_frontend_handle_t *handle)
+{
+    (void)face;
+    handle_of(handle)->vouched = true;
+}
+
+static void fake_address(lm_frontend_driver_t *face, lm_frontend_handle_t *handle,
+                         char address[LM_ADDRESS_BYTES])
+{
+    (void)face;
+    LM_CHECK(!handle_of(handle)->dropped, "%s after its end", handle->method->path);
+    snprintf(address, LM_ADDRESS_BYTES, "ipv4:192.0.2.1:7");
+}
+
+static void fake_shed(lm_frontend_driver_t *face, uint32_t share) { fake_of(face)->shed = share; }
+
 static const lm_frontend_driver_ops_t ops = {
     .listen = fake_listen,
     .send = fake_send,
@@ -127,9 +152,33 @@ static const lm_frontend_driver_ops_t ops = {
     .cancel = fake_cancel,
     .stalled = fake_stalled,
     .drop = fake_drop,
+    .shed = fake_shed,
     .shut = fake_shut,
     .refused = fake_refused,
+    .figures = fake_figures,
+    .address = fake_address,
+    .vouch = fake_vouch,
 };
+
+lm_bus_node_config_t fake_config(void)
+{
+    static lm_bus_peer_config_t peers[3];
+    static const char *const names[] = {"n1", "n2", "n3"}, *const hosts[] = {"one", "two", "three"};
+    for (uint32_t i = 0; i < 3; i++)
+        peers[i] = (lm_bus_peer_config_t){lm_bytes_of(names[i]), lm_bytes_of(hosts[i]), 9001 + i,
+                                          9101 + i};
+    return (lm_bus_node_config_t){.node = peers[0].name,
+                                  .region = lm_bytes_of("r"),
+                                  .listen = lm_bytes_of("127.0.0.1"),
+                                  .grpc_port = 9090,
+                                  .region_port = 9091,
+                                  .n_peers = 3,
+                                  .peers = peers,
+                                  .version = lm_bytes_of("1"),
+                                  .concurrent_streams_max = 100,
+                                  .request_bytes_max = 65536,
+                                  .reflection = true};
+}
 
 fake_driver_t *fake_driver_new(void)
 {
@@ -221,10 +270,18 @@ void fake_event(lm_test_host_t *host, lm_frontend_event_kind_t kind, fake_handle
     lm_test_inlet(host, event_with(kind, handle, lm_bytes(NULL, 0)));
 }
 
+void fake_event_bytes(lm_test_host_t *host, lm_frontend_event_kind_t kind, fake_handle_t *handle,
+                      lm_bytes_t payload, int status)
+{
+    lm_frontend_event_t *event = event_with(kind, handle, payload);
+    event->status = status;
+    lm_test_inlet(host, event);
+}
+
 void fake_over(lm_test_host_t *host, fake_handle_t *handle, bool delivered)
 {
     lm_frontend_event_t *event = event_with(LM_FRONTEND_OVER, handle, lm_bytes(NULL, 0));
-    event->delivered = delivered;
+    event->undelivered = !delivered;
     lm_test_inlet(host, event);
 }
 
@@ -238,6 +295,20 @@ void fake_answer(fake_driver_t *driver, lm_test_host_t *host, fake_handle_t *han
     event->round_trip_us = 777;
     if (status) snprintf(event->text, sizeof event->text, "status %d", status);
     lm_test_inlet(host, event);
+}
+
+void fake_end_all(fake_driver_t *driver, lm_test_host_t *host)
+{
+    for (size_t i = 0; i < driver->n_handles; i++) {
+        fake_handle_t *fake = driver->handles[i];
+        if (fake->dropped) continue;
+        if (fake->handle.incoming)
+            fake_over(host, fake, fake->finished);
+        else
+            fake_event_bytes(host, LM_FRONTEND_ANSWERED, fake, lm_bytes(NULL, 0), 14);
+        LM_CHECK(fake->dropped || lm_test_has_ended(host, NULL), "%s is kept after its end",
+                 fake->handle.method->path);
+    }
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */

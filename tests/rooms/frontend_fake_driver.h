@@ -4,12 +4,13 @@
 
 #include "act_test_host.h"
 #include "frontend_driver.h"
+#include "wire_bus.h"
 
 enum { FAKE_HANDLES_MAX = 4096, FAKE_SENT_MAX = 64 };
 
 typedef struct {
     lm_frontend_handle_t handle; /* first */
-    bool finished, cancelled, dropped, stalled;
+    bool finished, cancelled, dropped, stalled, vouched;
     int status;
     char text[256];
     lm_bytes_t message, details;
@@ -26,15 +27,24 @@ typedef struct {
     lm_arena_t *arena;
     fake_handle_t *handles[FAKE_HANDLES_MAX];
     size_t n_handles;
-    bool connected;  /* whether forwards find an open connection */
-    bool queue_full; /* whether send refuses */
+    const lm_frontend_party_t *party;   /* of whatever comes in from now on */
+    const lm_frontend_bearer_t *bearer; /* likewise */
+    bool connected;                     /* whether forwards find an open connection */
+    bool unconnected;                   /* whether what is sent waits for a connection */
+    bool queue_full;                    /* whether send refuses */
     bool shut;
+    uint32_t shed; /* the share that is to be refused */
     lm_frontend_listen_t how;
     unsigned listening;
+    lm_frontend_figures_t figures;
 } fake_driver_t;
 
 fake_driver_t *fake_driver_new(void);
 void fake_driver_destroy(fake_driver_t **driver);
+
+/** The configuration of node n1 of region r, whose voters are n1, n2 and n3. What it points to is
+ *  static. */
+lm_bus_node_config_t fake_config(void);
 
 /** Makes a handle as for something that comes in. */
 fake_handle_t *fake_incoming(fake_driver_t *driver, lm_frontend_method_id_t method);
@@ -56,6 +66,12 @@ void fake_receive_bytes(lm_test_host_t *host, fake_handle_t *handle, lm_bytes_t 
 void fake_event(lm_test_host_t *host, lm_frontend_event_kind_t kind, fake_handle_t *handle);
 /** The last event of an incoming handle. */
 void fake_over(lm_test_host_t *host, fake_handle_t *handle, bool delivered);
+/** Any event, with bytes as they are. */
+void fake_event_bytes(lm_test_host_t *host, lm_frontend_event_kind_t kind, fake_handle_t *handle,
+                      lm_bytes_t payload, int status);
+/** Gives every handle that is not over its last event, as the driver promises it; checks that the
+ *  room drops it then, unless the room has ended. */
+void fake_end_all(fake_driver_t *driver, lm_test_host_t *host);
 /** The last event of an outgoing handle; message NULL: none. */
 void fake_answer(fake_driver_t *driver, lm_test_host_t *host, fake_handle_t *handle, int status,
                  const lm_wire_type_t *type, const void *message);

@@ -17,23 +17,23 @@ static lm_test_host_t *host;
 
 static lm_bytes_t b(const char *text) { return lm_bytes_of(text); }
 
-static void set_up(void)
+static void begin(uint32_t raft_port)
 {
     driver = fake_driver_new();
     room = lm_frontend_peers_new(COUNTER, 1);
     lm_frontend_peers_set_driver(room, &driver->face);
     host = lm_test_host_new(&lm_frontend_peers_room, room);
-    lm_bus_peer_config_t peers[] = {{b("n1"), b("one"), 9001}, {b("n2"), b("two"), 9002}};
-    lm_bus_node_config_t config = {.node = b("n1"),
-                                   .region = b("r"),
-                                   .listen = b("0.0.0.0"),
-                                   .grpc_port = 9001,
-                                   .n_peers = 2,
-                                   .peers = peers};
+    lm_bus_node_config_t config = fake_config();
+    config.listen = b("0.0.0.0");
+    config.grpc_port = 9001;
+    config.raft_port = raft_port;
+    config.n_peers = 2;
     lm_test_deliver(host, LM_SUPERVISOR, LM_MSG_START, &config, 0);
     fake_event(host, LM_FRONTEND_LISTENING, NULL);
     lm_test_advance(host, 100000);
 }
+
+static void set_up(void) { begin(0); }
 
 static void tear_down(void)
 {
@@ -266,6 +266,7 @@ Test(frontend_peers_room, a_link_is_opened_to_each_peer_but_not_to_itself)
     cr_assert_eq(fake_count(driver, LM_METHOD_LINK), 1);
     fake_handle_t *stream = own_link();
     cr_assert_str_eq(stream->target.host, "two");
+    cr_assert_eq(stream->target.port, 9102, "its raft_port");
     lm_peer_link_request_t *request =
         fake_decode(driver, &lm_peer_link_request_type, stream->sent[0]);
     cr_assert(lm_bytes_equal(request->hello->from, b("n1")));
@@ -298,6 +299,50 @@ Test(frontend_peers_room, a_broken_link_is_told_and_opened_anew)
     link_up();
 }
 
+Test(frontend_peers_room, a_peer_that_is_back_is_not_waited_for)
+{
+    for (int i = 0; i < 4; i++) fake_answer(driver, host, own_link(), UNAVAILABLE, NULL, NULL);
+    cr_assert_eq(fake_count(driver, LM_METHOD_LINK), 0, "by now it waits for half a second");
+    linked();
+    cr_assert_eq(fake_count(driver, LM_METHOD_LINK), 1, "at once");
+}
+
+Test(frontend_peers_room, a_peer_that_is_back_is_looked_up_anew)
+{
+    fake_answer(driver, host, own_link(), UNAVAILABLE, NULL, NULL);
+    fake_handle_t *old = own_link();
+    lm_test_advance(host, 90000);
+    fake_handle_t *stream = linked();
+    cr_assert(!old->cancelled, "this one may be about to succeed");
+    lm_test_advance(host, 20000);
+    old->stalled = true;
+    linked();
+    cr_assert(stream->finished, "the newer one counts");
+    cr_assert(old->cancelled, "this one leads nowhere");
+    fake_answer(driver, host, old, UNAVAILABLE, NULL, NULL);
+    lm_test_advance(host, 50000);
+    link_up();
+}
+
+/* Two nodes far from each other knock while the other's hello is on its way. */
+Test(frontend_peers_room, a_link_that_has_said_its_hello_is_waited_for)
+{
+    fake_answer(driver, host, own_link(), UNAVAILABLE, NULL, NULL);
+    fake_handle_t *old = own_link();
+    lm_test_advance(host, 110000);
+    linked();
+    cr_assert(!old->cancelled, "it has a connection");
+}
+
+Test(frontend_peers_room, a_peer_that_is_back_does_not_hurry_a_name_server)
+{
+    fake_answer(driver, host, own_link(), UNAVAILABLE, NULL, NULL);
+    fake_handle_t *old = own_link();
+    lm_test_advance(host, 1100000);
+    linked();
+    cr_assert(!old->cancelled);
+}
+
 Test(frontend_peers_room, a_new_raft_actor_hears_which_links_are_up)
 {
     link_up();
@@ -319,6 +364,38 @@ Test(frontend_peers_room, wrong_or_missing_answers_end_a_link)
     stream = own_link();
     lm_test_advance(host, 3000000);
     cr_assert(stream->cancelled, "no answer in time");
+}
+
+/* How long a link that gets no connection is waited for; then another one is under way. */
+static uint64_t waits_ms(fake_handle_t *stream)
+{
+    uint64_t ms = 0;
+    for (; !stream->cancelled && ms < 60000; ms += 50) lm_test_advance(host, 50000);
+    fake_answer(driver, host, stream, 1, NULL, NULL);
+    for (int i = 0; i < 40 && !fake_outgoing(driver, LM_METHOD_LINK); i++)
+        lm_test_advance(host, 50000);
+    return ms;
+}
+
+static bool about(uint64_t ms, uint64_t wanted_ms)
+{
+    return ms + 150 >= wanted_ms && ms <= wanted_ms + 150;
+}
+
+Test(frontend_peers_room, a_slow_name_server_gets_more_time_with_each_attempt)
+{
+    static const uint64_t wanted_ms[] = {3000, 12000, 32000, 32000};
+    fake_answer(driver, host, own_link(), 14, NULL, NULL);
+    driver->unconnected = true;
+    for (size_t i = 0; i < sizeof wanted_ms / sizeof *wanted_ms; i++) {
+        uint64_t ms = waits_ms(own_link());
+        cr_assert(about(ms, wanted_ms[i]), "%lu instead of %lu", ms, wanted_ms[i]);
+    }
+    driver->unconnected = false;
+    cr_assert(about(waits_ms(own_link()), 2000), "a hello that has been said is answered soon");
+    answer_hello(own_link(), good_hello());
+    const lm_bus_peer_link_t *link = link_event();
+    cr_assert(link && link->up);
 }
 
 Test(frontend_peers_room, s20_what_a_peer_does_not_take_is_bounded_and_the_link_restarted)
@@ -460,6 +537,27 @@ Test(frontend_peers_room, two_failures_in_a_row_of_the_own_listener_end_the_acto
     cr_assert_eq(code, LM_EXIT_TRY_LATER);
 }
 
+/* One answers all the time, which is no excuse for the other. */
+Test(frontend_peers_room, the_own_listener_of_the_nodes_is_watched_by_itself)
+{
+    tear_down();
+    begin(9092);
+    unsigned n_asked = 0;
+    for (int i = 0; i < 400 && !lm_test_has_ended(host, NULL); i++) {
+        lm_test_advance(host, 50000);
+        fake_handle_t *call = fake_outgoing(driver, LM_METHOD_HEALTH_CHECK);
+        if (!call) continue;
+        bool raft = call->target.port == 9092;
+        cr_assert(raft || call->target.port == 9001, "port %u", call->target.port);
+        n_asked += raft;
+        fake_answer(driver, host, call, raft ? 4 : OK, NULL, NULL);
+    }
+    lm_exit_t code;
+    cr_assert(lm_test_has_ended(host, &code));
+    cr_assert_eq(code, LM_EXIT_TRY_LATER);
+    cr_assert_eq(n_asked, 2);
+}
+
 Test(frontend_peers_room, s9_who_stood_still_himself_does_not_judge)
 {
     fake_answer(driver, host, check(), 4, NULL, NULL);
@@ -483,4 +581,9 @@ Test(frontend_peers_room, stop_ends_all_links_and_waits_for_the_driver)
     lm_exit_t code;
     cr_assert(lm_test_has_ended(host, &code));
     cr_assert_eq(code, LM_EXIT_OK);
+}
+
+Test(frontend_peers_room, a_new_health_actor_hears_the_status_at_once)
+{
+    cr_assert_eq(lm_test_told_to_new_health(host), 1);
 }

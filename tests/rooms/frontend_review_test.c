@@ -21,17 +21,8 @@ static void set_up(void)
     room = lm_frontend_clients_new(seed);
     lm_frontend_clients_set_driver(room, &driver->face);
     host = lm_test_host_new(&lm_frontend_clients_room, room);
-    lm_bus_peer_config_t peers[] = {{b("n1"), b("one"), 9001}, {b("n2"), b("two"), 9002}};
-    lm_bus_node_config_t config = {.node = b("n1"),
-                                   .region = b("r"),
-                                   .listen = b("127.0.0.1"),
-                                   .grpc_port = 9090,
-                                   .region_port = 9091,
-                                   .n_peers = 2,
-                                   .peers = peers,
-                                   .version = b("1"),
-                                   .concurrent_streams_max = 100,
-                                   .request_bytes_max = 65536};
+    lm_bus_node_config_t config = fake_config();
+    config.n_peers = 2;
     lm_test_deliver(host, LM_SUPERVISOR, LM_MSG_START, &config, 0);
     fake_event(host, LM_FRONTEND_LISTENING, NULL);
     lm_test_restart_peer(host, LM_LOCK);

@@ -54,6 +54,8 @@ static const char *reported_state(void)
     while ((sent = lm_test_take(host, LM_MSG_STATUS_REPORT))) {
         const lm_bus_status_report_t *report = sent->body;
         snprintf(state, sizeof state, "%.*s", LM_BYTES_ARG(report->state));
+        const lm_bus_metric_t *last = &report->metrics[report->n_metrics - 1];
+        cr_assert(lm_bytes_equal(last->labels[0].value, lm_bytes_of("gateway")));
     }
     return state;
 }
@@ -131,4 +133,9 @@ Test(gateway_room, only_configured_regions_of_the_known_cluster_are_answered)
     cr_assert_eq(hello_from("south", "c1"), LM_RC_UNKNOWN_PEER);
     cr_assert_eq(hello_from("west", "c2"), LM_RC_WRONG_CLUSTER);
     cr_assert_eq(hello_from("west", ""), LM_RC_OK, "a region that is not formed yet has no id");
+}
+
+Test(gateway_room, a_new_health_actor_hears_the_status_at_once)
+{
+    cr_assert_eq(lm_test_told_to_new_health(host), 1);
 }

@@ -29,6 +29,7 @@ typedef struct {
     bool left[3]; /* before it was answered */
     bool undelivered;
     bool cancelled;
+    uint64_t cancel; /* the call; 0: none */
 } run_t;
 
 static const lm_lock_value_t *lock_of(run_t *run)
@@ -47,6 +48,9 @@ static int64_t belief(run_t *run)
         if (answer && answer->acquire && answer->acquire->result == LM_API_ACQUIRE_RESULT_GRANTED)
             token = answer->acquire->token;
     }
+    const lm_peer_lock_answer_t *answer = run->cancel ? rig_answer(run->rig, run->cancel) : NULL;
+    if (answer && answer->cancel && answer->cancel->result == LM_API_CANCEL_RESULT_GRANTED)
+        token = answer->cancel->token;
     return token;
 }
 
@@ -102,7 +106,7 @@ static void step(run_t *run, char what)
         break;
     case 'x':
         run->cancelled = true;
-        rig_cancel(run->rig, (rig_call_t){.owner = "b", .id = "1"});
+        run->cancel = rig_cancel(run->rig, (rig_call_t){.owner = "b", .id = "1"});
         break;
     case 'R': release(run); break;
     case 'C':
@@ -239,6 +243,8 @@ Test(lock_orders, s10c_refused_abandon) { all_orders(false, "1", "gCF2CF"); }
 Test(lock_orders, s10d_cancel_acquire_and_its_copies) { all_orders(false, "", "1x2CCC"); }
 
 Test(lock_orders, s10d_cancel_and_abandon) { all_orders(false, "1", "gx2CCC"); }
+
+Test(lock_orders, s10c_cancel_in_flight_and_abandon) { all_orders(false, "1", "xgCCC2"); }
 
 Test(lock_orders, s10d_cancel_and_leave) { all_orders(true, "1C", "gx2RCCC"); }
 

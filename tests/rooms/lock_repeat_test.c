@@ -113,6 +113,29 @@ Test(lock_repeat, s12a_the_first_edge_stamps_and_a_stamp_is_kept)
     cr_assert(rig_answer(rig, call)->seen);
 }
 
+/* Nothing was applied here, so there is nothing to stamp with: whoever leads gives the first. */
+Test(lock_repeat, s12b_a_node_outside_of_the_region_passes_calls_on_without_a_stamp)
+{
+    rig_t *outside = rig_new(1);
+    uint64_t early = RIG_ACQUIRE(outside, .owner = "a", .id = "1", .name = "x");
+    rig_role(outside, LM_API_RAFT_ROLE_UNFORMED, 0, "");
+    cr_assert_str_eq(rig_said(outside, early), "none", "no leader is known: the call waits");
+    rig_role(outside, LM_API_RAFT_ROLE_SURPLUS, 4, "n2");
+    cr_assert_str_eq(rig_said(outside, early), "forward n2");
+    cr_assert(rig_answer(outside, early)->unstamped);
+    uint64_t later = RIG_ACQUIRE(outside, .owner = "b", .id = "1", .name = "x");
+    cr_assert_str_eq(rig_said(outside, later), "forward n2");
+    cr_assert(rig_answer(outside, later)->unstamped);
+    rig_role(outside, LM_API_RAFT_ROLE_UNFORMED, 4, "n3");
+    later = RIG_ACQUIRE(outside, .owner = "c", .id = "1", .name = "x");
+    cr_assert_str_eq(rig_said(outside, later), "forward n3", "its data is missing");
+    rig_destroy(&outside);
+    /* The leader is the edge of such a call. */
+    rig_take(rig, "a", "x", 0);
+    RIG_ACQUIRE(rig, .owner = "b", .id = "1", .name = "y", .forwarded = true);
+    cr_assert_eq(only_command(LM_COMMAND_ACQUIRE)->stamp, lm_table_op_seq(table()));
+}
+
 Test(lock_repeat, s12a_seen_is_a_finished_record)
 {
     uint64_t a = rig_take(rig, "a", "x", 0);

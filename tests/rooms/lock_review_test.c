@@ -89,6 +89,35 @@ Test(lock_review, s14_a_parked_repeat_of_a_hold_does_not_end_as_not_applied)
     SAID(parked, "error OUTCOME_UNKNOWN");
 }
 
+/* ---- S23: what one copy of a request has proposed may be applied for all of them ------------- */
+
+/* Whoever hears that his request is certainly not applied may act on it at once; that another copy
+ * of it stands in the log he cannot know. This copy waits for its round of reads. */
+Test(lock_review, s23_a_waiting_copy_is_not_denied_what_another_has_proposed)
+{
+    uint64_t first = ask("b", "1");
+    uint64_t waiting = ask("b", "1");
+    cr_assert_eq(rig_refuse(rig, LM_RC_OVERLOADED), 1);
+    SAID(first, "error OVERLOADED");
+    SAID(waiting, "none");
+    uint64_t last = ask("b", "1");
+    cr_assert_eq(rig_accept(rig), 1);
+    rig_role(rig, LM_API_RAFT_ROLE_FOLLOWER, rig->term + 1, "n2");
+    SAID(last, "forward n2 maybe");
+    SAID(waiting, "forward n2 maybe");
+}
+
+/* But a refusal is certain, for all of them. */
+Test(lock_review, s23_a_waiting_copy_of_a_refused_request_is_certainly_not_applied)
+{
+    uint64_t first = ask("b", "1");
+    uint64_t waiting = ask("b", "1");
+    cr_assert_eq(rig_refuse(rig, LM_RC_OVERLOADED), 1);
+    SAID(first, "error OVERLOADED");
+    rig_role(rig, LM_API_RAFT_ROLE_FOLLOWER, rig->term + 1, "n2");
+    SAID(waiting, "forward n2");
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* The runtime of the caller keeps a call, with its body, until it has ended. */

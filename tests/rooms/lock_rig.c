@@ -7,17 +7,27 @@
 #include <string.h>
 
 #include "base_log.h"
+#include "crc.h"
+#include "lock_limits.h"
 #include "wire_command.h"
 
 static lm_bytes_t text(const char *t) { return lm_bytes_of(t); }
 
-rig_t *rig_new(uint32_t counter)
+/* Secrets of this test: 1, 2, 3 ... in all their bytes. */
+static void draw(void *arg, void *bytes, size_t size)
+{
+    static uint8_t n;
+    (void)arg;
+    memset(bytes, ++n, size);
+}
+
+static rig_t *start(uint32_t counter, bool names)
 {
     rig_t *rig = lm_alloc(sizeof *rig);
     memset(rig, 0, sizeof *rig);
     rig->arena = lm_arena_new();
     lm_log_setup("n1", "lock", LM_LOG_ERROR, false);
-    rig->room = lm_lock_room_new((lm_generation_t){.boot_id = 1, .counter = counter});
+    rig->room = lm_lock_room_new((lm_generation_t){.boot_id = 1, .counter = counter}, draw, NULL);
     rig->host = lm_test_host_new(lm_lock_room_definition(), rig->room);
     lm_bus_node_config_t config = {.node = text("n1"),
                                    .region = text("east"),
@@ -28,10 +38,17 @@ rig_t *rig_new(uint32_t counter)
                                    .waiters_per_lock_max = 1000,
                                    .locks_max = 10000,
                                    .holds_per_owner_max = 1000,
-                                   .record_ring_size = 64};
+                                   .record_ring_size = 64,
+                                   .sessions_max = 100,
+                                   .session_window = 4,
+                                   .actuator_lock_names = names};
     lm_test_deliver(rig->host, LM_SUPERVISOR, LM_MSG_START, &config, 0);
     return rig;
 }
+
+rig_t *rig_new(uint32_t counter) { return start(counter, false); }
+
+rig_t *rig_new_named(uint32_t counter) { return start(counter, true); }
 
 void rig_destroy(rig_t **self)
 {
@@ -40,6 +57,7 @@ void rig_destroy(rig_t **self)
     lm_test_host_destroy(&rig->host);
     lm_lock_room_destroy(&rig->room);
     for (uint64_t i = 1; i <= rig->n_log; i++) free((void *)rig->log[i].data.data);
+    rig_image_free(&rig->taking);
     lm_arena_destroy(&rig->arena);
     free(rig);
     *self = NULL;
@@ -128,6 +146,8 @@ void rig_append(rig_t *rig, uint64_t term, const lm_command_t *commands, size_t 
     append(rig, term, lm_wire_command_encode(commands, n, rig->arena));
 }
 
+void rig_append_raw(rig_t *rig, uint64_t term, lm_bytes_t data) { append(rig, term, data); }
+
 void rig_deliver(rig_t *rig, size_t n)
 {
     for (; n && rig->delivered < rig->n_log; n--) {
@@ -143,14 +163,22 @@ void rig_deliver(rig_t *rig, size_t n)
                                    .commit_index = at};
         rig->delivered = at;
         lm_test_deliver(rig->host, LM_RAFT, LM_MSG_COMMITTED, &body, 0);
-        lm_lock_room_verify(rig->room);
+        if (!rig->unverified) lm_lock_room_verify(rig->room);
     }
+}
+
+/* Lets the time go by for which the room waits for more commands. */
+static bool gathered(rig_t *rig)
+{
+    if (!lm_lock_room_gathers(rig->room)) return false;
+    lm_test_advance(rig->host, LM_LOCK_GATHER_US);
+    return true;
 }
 
 void rig_settle(rig_t *rig)
 {
     do rig_deliver(rig, SIZE_MAX);
-    while (rig_accept(rig));
+    while (rig_accept(rig) || gathered(rig));
 }
 
 size_t rig_reads(rig_t *rig)
@@ -179,6 +207,150 @@ rig_commands_t rig_proposed(rig_t *rig)
     return found;
 }
 
+/* ---- images ---------------------------------------------------------------------------------- */
+
+void rig_image_free(rig_image_t *image)
+{
+    free(image->data);
+    *image = (rig_image_t){0};
+}
+
+static size_t gather(rig_t *rig, lm_message_number_t number, const lm_test_sent_t **list, size_t n)
+{
+    const lm_test_sent_t *sent;
+    while ((sent = lm_test_take(rig->host, number))) {
+        cr_assert(n < RIG_PENDING_MAX);
+        list[n++] = sent;
+    }
+    return n;
+}
+
+static const lm_test_sent_t *take_out(const lm_test_sent_t **list, size_t *n, size_t at)
+{
+    cr_assert(at < *n);
+    const lm_test_sent_t *sent = list[at];
+    --*n;
+    memmove(list + at, list + at + 1, (*n - at) * sizeof *list);
+    return sent;
+}
+
+size_t rig_parts(rig_t *rig)
+{
+    rig->n_parts = gather(rig, LM_MSG_SNAPSHOT_PART, rig->parts, rig->n_parts);
+    return rig->n_parts;
+}
+
+void rig_mark(rig_t *rig, uint64_t index, uint64_t term)
+{
+    lm_bus_snapshot_mark_t body = {.index = index, .term = term};
+    rig_image_free(&rig->taking);
+    rig_parts(rig);
+    rig->n_parts = 0;
+    rig->taking.index = index;
+    rig->taking.term = term;
+    lm_test_deliver(rig->host, LM_RAFT, LM_MSG_SNAPSHOT_TAKE, &body, 0);
+}
+
+void rig_mark_here(rig_t *rig) { rig_mark(rig, rig->delivered, rig->log[rig->delivered].term); }
+
+static void keep_part(rig_image_t *image, const lm_bus_snapshot_part_t *part)
+{
+    cr_assert(part->data.size <= 256 * 1024);
+    cr_assert_not(image->whole, "a piece behind the last");
+    cr_assert_eq(part->index, image->index);
+    cr_assert_eq(part->term, image->term);
+    cr_assert_eq(part->offset, image->size);
+    image->data = lm_realloc(image->data, image->size + part->data.size + 1);
+    memcpy(image->data + image->size, part->data.data, part->data.size);
+    image->size += part->data.size;
+    image->whole = part->last;
+    image->state_hash = part->state_hash;
+    image->crc32c = lm_crc32c(image->crc32c, part->data);
+}
+
+bool rig_part_done(rig_t *rig, lm_rc_t code)
+{
+    if (!rig_parts(rig)) return false;
+    const lm_test_sent_t *sent = take_out(rig->parts, &rig->n_parts, 0);
+    if (code == LM_RC_OK) keep_part(&rig->taking, sent->body);
+    lm_bus_snapshot_part_done_t body = {.code = code};
+    lm_test_reply(rig->host, LM_RAFT, LM_MSG_SNAPSHOT_PART_DONE, sent->correlation, &body);
+    return true;
+}
+
+rig_image_t rig_snapshot(rig_t *rig)
+{
+    do lm_test_advance(rig->host, RIG_PIECE_MS * 1000);
+    while (rig_part_done(rig, LM_RC_OK));
+    cr_assert(rig->taking.whole);
+    cr_assert_not(lm_lock_room_is_taking_snapshot(rig->room));
+    rig_image_t image = rig->taking;
+    rig->taking = (rig_image_t){0};
+    return image;
+}
+
+const lm_bus_snapshot_mark_t *rig_dropped(rig_t *rig)
+{
+    const lm_test_sent_t *sent = lm_test_take(rig->host, LM_MSG_SNAPSHOT_DROP);
+    return sent ? sent->body : NULL;
+}
+
+void rig_drop(rig_t *rig, uint64_t index, uint64_t term)
+{
+    lm_bus_snapshot_mark_t body = {.index = index, .term = term};
+    rig->n_parts = 0;
+    lm_test_deliver(rig->host, LM_RAFT, LM_MSG_SNAPSHOT_DROP, &body, 0);
+}
+
+const lm_bus_attach_t *rig_attach_image(rig_t *rig, const rig_image_t *image, uint64_t commit_index)
+{
+    const lm_test_sent_t *sent = lm_test_take(rig->host, LM_MSG_ATTACH);
+    cr_assert(sent, "no ATTACH");
+    lm_bus_image_t stated = {.index = image->index,
+                             .term = image->term,
+                             .length = image->size,
+                             .crc32c = image->crc32c,
+                             .state_hash = image->state_hash};
+    lm_bus_attached_t body = {.reset = true,
+                              .cluster_id = text("c1"),
+                              .history_id = text("h1"),
+                              .commit_index = commit_index,
+                              .image = &stated};
+    rig->delivered = image->index;
+    rig->n_reads = 0;
+    lm_test_reply(rig->host, LM_RAFT, LM_MSG_ATTACHED, sent->correlation, &body);
+    return sent->body;
+}
+
+size_t rig_image_reads(rig_t *rig)
+{
+    rig->n_reads = gather(rig, LM_MSG_IMAGE_READ, rig->reads, rig->n_reads);
+    return rig->n_reads;
+}
+
+void rig_image_data(rig_t *rig, const rig_image_t *image, size_t at, size_t bytes_max, lm_rc_t code)
+{
+    rig_image_reads(rig);
+    const lm_test_sent_t *sent = take_out(rig->reads, &rig->n_reads, at);
+    const lm_bus_image_read_t *read = sent->body;
+    cr_assert_eq(read->index, image->index);
+    cr_assert_eq(read->term, image->term);
+    cr_assert_lt(read->offset, image->size);
+    size_t size = image->size - read->offset;
+    if (size > bytes_max) size = bytes_max;
+    lm_bus_image_data_t body = {.code = code, .offset = read->offset};
+    if (code == LM_RC_OK) body.data = lm_bytes(image->data + read->offset, size);
+    body.last = code == LM_RC_OK && read->offset + size == image->size;
+    lm_test_reply(rig->host, LM_RAFT, LM_MSG_IMAGE_DATA, sent->correlation, &body);
+}
+
+void rig_load(rig_t *rig, const rig_image_t *image)
+{
+    while (rig_image_reads(rig)) rig_image_data(rig, image, 0, 256 * 1024, LM_RC_OK);
+    cr_assert_not(lm_lock_room_is_restoring(rig->room));
+    lm_table_verify(lm_lock_room_table(rig->room));
+}
+
 /* ---- callers --------------------------------------------------------------------------------- */
 
 static uint64_t send_call(rig_t *rig, const rig_call_t *call, lm_peer_lock_call_t *body)
@@ -195,9 +367,21 @@ static uint64_t send_call(rig_t *rig, const rig_call_t *call, lm_peer_lock_call_
                            lm_test_now(rig->host) + left_ms * 1000);
 }
 
+static lm_api_session_part_t *session_of(rig_t *rig, const rig_call_t *call)
+{
+    if (!call->session) return NULL;
+    lm_api_session_part_t *part = lm_arena_alloc(rig->arena, sizeof *part);
+    *part = (lm_api_session_part_t){.session_id = text(call->session),
+                                    .secret = text(call->secret),
+                                    .request_number = call->number,
+                                    .done_below = call->done_below};
+    return part;
+}
+
 uint64_t rig_acquire(rig_t *rig, rig_call_t call)
 {
-    lm_api_acquire_request_t request = {.name = text(call.name),
+    lm_api_acquire_request_t request = {.session = session_of(rig, &call),
+                                        .name = text(call.name),
                                         .owner = text(call.owner),
                                         .request_id = text(call.id),
                                         .mode = call.mode,
@@ -210,7 +394,8 @@ uint64_t rig_acquire(rig_t *rig, rig_call_t call)
 
 uint64_t rig_release(rig_t *rig, rig_call_t call)
 {
-    lm_api_release_request_t request = {.name = text(call.name),
+    lm_api_release_request_t request = {.session = session_of(rig, &call),
+                                        .name = text(call.name),
                                         .owner = text(call.owner),
                                         .hold_id = text(call.hold_id),
                                         .request_id = text(call.id)};
@@ -231,7 +416,8 @@ uint64_t rig_renew(rig_t *rig, rig_call_t call)
 
 uint64_t rig_cancel(rig_t *rig, rig_call_t call)
 {
-    lm_api_cancel_request_t request = {.owner = text(call.owner), .request_id = text(call.id)};
+    lm_api_cancel_request_t request = {
+        .session = session_of(rig, &call), .owner = text(call.owner), .request_id = text(call.id)};
     lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_CANCEL,
                                 .cancel = &request};
     return send_call(rig, &call, &body);
@@ -250,6 +436,62 @@ uint64_t rig_list(rig_t *rig, const char *prefix, int32_t page_size, lm_bytes_t 
         .prefix = text(prefix), .page_size = page_size, .page_token = page_token};
     lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_LIST, .list = &request};
     return send_call(rig, &(rig_call_t){0}, &body);
+}
+
+uint64_t rig_open_session(rig_t *rig, rig_call_t call)
+{
+    lm_api_open_session_request_t request = {
+        .client = text(call.owner), .request_id = text(call.id), .ttl_ms = call.ttl_ms};
+    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_OPEN_SESSION,
+                                .open_session = &request};
+    return send_call(rig, &call, &body);
+}
+
+uint64_t rig_keep_alive(rig_t *rig, rig_call_t call)
+{
+    lm_api_keep_alive_request_t request = {.session_id = text(call.session),
+                                           .secret = text(call.secret),
+                                           .done_below = call.done_below,
+                                           .known_holds_version = call.known_version};
+    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_KEEP_ALIVE,
+                                .keep_alive = &request};
+    return send_call(rig, &call, &body);
+}
+
+uint64_t rig_close_session(rig_t *rig, rig_call_t call)
+{
+    lm_api_close_session_request_t request = {.session_id = text(call.session),
+                                              .secret = text(call.secret)};
+    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_CLOSE_SESSION,
+                                .close_session = &request};
+    return send_call(rig, &call, &body);
+}
+
+uint64_t rig_get_session(rig_t *rig, const char *session)
+{
+    lm_api_get_session_request_t request = {.session_id = text(session)};
+    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_GET_SESSION,
+                                .get_session = &request};
+    return send_call(rig, &(rig_call_t){0}, &body);
+}
+
+uint64_t rig_list_sessions(rig_t *rig, int32_t page_size, lm_bytes_t page_token)
+{
+    lm_api_list_sessions_request_t request = {.page_size = page_size, .page_token = page_token};
+    lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_LIST_SESSIONS,
+                                .list_sessions = &request};
+    return send_call(rig, &(rig_call_t){0}, &body);
+}
+
+rig_call_t rig_open(rig_t *rig, const char *client, int64_t ttl_ms)
+{
+    uint64_t call =
+        rig_open_session(rig, (rig_call_t){.owner = client, .id = "1", .ttl_ms = ttl_ms});
+    rig_settle(rig);
+    cr_assert_str_eq(rig_said(rig, call), "opened");
+    const lm_api_open_session_response_t *opened = rig_answer(rig, call)->open_session;
+    return (rig_call_t){.session = lm_arena_text(rig->arena, opened->session_id),
+                        .secret = lm_arena_text(rig->arena, opened->secret)};
 }
 
 void rig_gone(rig_t *rig, uint64_t correlation)
@@ -289,6 +531,7 @@ static const char *say_result(const lm_peer_lock_answer_t *answer)
                                           "timed out", "ended",   "cancelled"};
     static const char *const ended[] = {"ended ?", "ended RELEASED", "ended EXPIRED",
                                         "ended ABANDONED"};
+    static const char *const kept[] = {"?", "alive", "not alive", "denied"};
     static const char *const cancel[] = {"?", "cancel cancelled", "cancel granted", "cancel ended"};
     switch (answer->response_case) {
     case LM_PEER_LOCK_ANSWER_RESPONSE_ACQUIRE:
@@ -298,6 +541,10 @@ static const char *say_result(const lm_peer_lock_answer_t *answer)
     case LM_PEER_LOCK_ANSWER_RESPONSE_RELEASE: return "released";
     case LM_PEER_LOCK_ANSWER_RESPONSE_RENEW: return "renewed";
     case LM_PEER_LOCK_ANSWER_RESPONSE_CANCEL: return cancel[answer->cancel->result];
+    case LM_PEER_LOCK_ANSWER_RESPONSE_OPEN_SESSION: return "opened";
+    case LM_PEER_LOCK_ANSWER_RESPONSE_KEEP_ALIVE: return kept[answer->keep_alive->result];
+    case LM_PEER_LOCK_ANSWER_RESPONSE_CLOSE_SESSION: return "closed";
+    case LM_PEER_LOCK_ANSWER_RESPONSE_GET_SESSION:
     case LM_PEER_LOCK_ANSWER_RESPONSE_GET: return "shown";
     default: return "listed";
     }

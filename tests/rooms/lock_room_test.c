@@ -176,7 +176,7 @@ Test(lock_room, s15_credit_is_absolute_and_comes_again)
     rig_attach(rig, false, 0);
     const lm_test_sent_t *sent = lm_test_take(rig->host, LM_MSG_CREDIT);
     cr_assert(sent);
-    cr_assert_eq(((const lm_bus_credit_t *)sent->body)->up_to_index, 8192);
+    cr_assert_eq(((const lm_bus_credit_t *)sent->body)->up_to_index, 1024);
     lm_test_advance(rig->host, 600000);
     cr_assert(lm_test_take(rig->host, LM_MSG_CREDIT));
 }
@@ -677,6 +677,23 @@ static double reported(const char *name)
     return 0;
 }
 
+Test(lock_room, reports_how_long_locks_were_held)
+{
+    uint64_t held = rig_take(rig, "a", "x", 10000);
+    lm_test_advance(rig->host, 3000000);
+    const char *hold_id = rig_hold_id(rig, held);
+    rig_release(rig, (rig_call_t){.owner = "a", .id = "a-2", .name = "x", .hold_id = hold_id});
+    rig_settle(rig);
+    rig_take(rig, "b", "y", 1000);
+    lm_test_advance(rig->host, 1000000);
+    rig_settle(rig);
+    lm_test_advance(rig->host, 600000);
+    double seconds = reported("lockmgr_lock_hold_seconds");
+    cr_assert(seconds > 3.98 && seconds < 4.05, "%g s", seconds);
+    lm_test_advance(rig->host, 600000);
+    cr_assert_eq(reported("lockmgr_raft_proposals_applied_total"), 5, "with the Takeover");
+}
+
 Test(lock_room, reports_to_health)
 {
     rig_take(rig, "a", "x", 1000);
@@ -684,7 +701,14 @@ Test(lock_room, reports_to_health)
     rig_settle(rig);
     lm_test_advance(rig->host, 600000);
     cr_assert_eq(reported("lockmgr_lock_expirations_total"), 1);
+    lm_test_advance(rig->host, 1000000);
+    cr_assert_gt(reported("lockmgr_bus_received_total"), 0);
     lm_test_advance(rig->host, 600000);
     cr_assert_eq(reported("lockmgr_locks_held"), 0);
     cr_assert(lm_test_is_ready(rig->host));
+}
+
+Test(lock_room, a_new_health_actor_hears_the_status_at_once)
+{
+    cr_assert_eq(lm_test_told_to_new_health(rig->host), 1);
 }

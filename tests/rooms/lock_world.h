@@ -3,7 +3,9 @@
  *
  * Faults: leaders change, before anybody is told; proposals of a leader that is none any more get
  * an index and are lost; lock actors and rafts restart; raft refuses; answers are lost, late or
- * undelivered; callers leave and ask again, with the same id or with another one.
+ * undelivered; callers leave and ask again, with the same id or with another one. Snapshots are
+ * taken, given up, lost and installed, and logs are trimmed behind them, so that locks begin with
+ * an image and the rest of the log.
  *
  * What must hold (checked after every step)
  *   - beliefs of several clients about one name are compatible;
@@ -18,6 +20,7 @@
 typedef struct {
     uint64_t steps, grants, renewals, leader_changes, lock_restarts, raft_restarts, forwards;
     uint64_t undelivered, ended, unknown, timed_out, held;
+    uint64_t snapshots, drops, restores;
 } world_figures_t;
 
 /** Runs one seed for that many steps and then until everything is quiet; stops the test with the

@@ -33,14 +33,15 @@ Test(lock_world, random_faults_by_seed)
             " forwards, "
             "%" PRIu64 " undelivered, %" PRIu64 " ended, %" PRIu64 " unknown, %" PRIu64
             " timed out, %" PRIu64 " held; %" PRIu64 " leaders, %" PRIu64 " locks, %" PRIu64
-            " rafts restarted\n",
+            " rafts restarted; %" PRIu64 " snapshots, %" PRIu64 " given up, %" PRIu64 " loaded\n",
             sum.steps, sum.grants, sum.renewals, sum.forwards, sum.undelivered, sum.ended,
             sum.unknown, sum.timed_out, sum.held, sum.leader_changes, sum.lock_restarts,
-            sum.raft_restarts);
+            sum.raft_restarts, sum.snapshots, sum.drops, sum.restores);
     /* Every rare thing must have happened. */
-    const uint64_t rare[] = {sum.grants,        sum.renewals,     sum.forwards, sum.undelivered,
-                             sum.ended,         sum.timed_out,    sum.held,     sum.leader_changes,
-                             sum.lock_restarts, sum.raft_restarts};
+    const uint64_t rare[] = {
+        sum.grants,    sum.renewals, sum.forwards,       sum.undelivered,   sum.ended,
+        sum.timed_out, sum.held,     sum.leader_changes, sum.lock_restarts, sum.raft_restarts,
+        sum.snapshots, sum.drops,    sum.restores};
     for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
         cr_assert(rare[i] > 0, "nothing of kind %zu has happened", i);
 }

@@ -1,81 +1,9 @@
-#include "raft_cluster.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base_check.h"
-#include "wire_api.h"
-#include "wire_bus.h"
-#include "wire_peer.h"
-
-#define MS UINT64_C(1000)
-#define START_US UINT64_C(1000000)
-#define FLIGHT_MAX 8
-
-typedef unsigned long long ull_t;
-
-typedef struct packet {
-    struct packet *next;
-    uint64_t due_us, epoch;
-    uint32_t from, to;
-    size_t size;
-    uint8_t *bytes;
-} packet_t;
-
-typedef struct {
-    uint64_t index, term, hash;
-    bool known; /* raft has answered */
-    uint64_t correlation;
-} flight_t;
-
-/* The stand-in for a lock actor. */
-typedef struct {
-    uint32_t counter; /* of its generation, as the host of its raft counts */
-    bool attached, attaching, silent, ready;
-    uint64_t attach_call, retry_us;
-    char cluster_id[64], history_id[64];
-    uint64_t applied, applied_term, hash, attach_commit;
-    uint32_t role;
-    uint64_t term;
-    bool taking, serving;
-    uint64_t taking_index;
-    flight_t flight[FLIGHT_MAX];
-    uint32_t n_flight;
-    uint64_t load_us, read_call, read_us, read_floor;
-    char problem[512];
-} lock_t;
-
-typedef struct {
-    bool up, paused;
-    int drained;
-    lm_test_host_t *host;
-    lm_raft_room_t *room;
-    lm_fake_disk_t *disk;
-    lock_t lock;
-    uint64_t epoch[LM_CLUSTER_MAX]; /* of the stream from node i to this one */
-} node_t;
-
-typedef struct {
-    uint64_t term, hash;
-} entry_t;
-
-struct lm_cluster {
-    lm_cluster_options_t options;
-    uint64_t chance, now_us, load_ms;
-    uint64_t next_command;
-    size_t payload;
-    node_t nodes[LM_CLUSTER_MAX];
-    bool cut[LM_CLUSTER_MAX][LM_CLUSTER_MAX];
-    packet_t *links[LM_CLUSTER_MAX][LM_CLUSTER_MAX], **link_ends[LM_CLUSTER_MAX][LM_CLUSTER_MAX];
-    entry_t *history; /* by index - 1 */
-    size_t n_history;
-    flight_t *acknowledged;
-    size_t n_acknowledged;
-    uint64_t floor; /* highest acknowledged index */
-    uint64_t reads, resets;
-    char ids[8][64];
-    uint32_t n_ids;
-};
+#include "raft_cluster_state.h"
+#include "raft_framed.h"
 
 static const char *const names[LM_CLUSTER_MAX] = {"n1", "n2", "n3", "n4", "n5"};
 
@@ -171,7 +99,7 @@ static lm_bus_generation_t generation_of(const lock_t *lock)
     return (lm_bus_generation_t){.boot_id = 1, .counter = lock->counter};
 }
 
-static void lock_attach(lm_cluster_t *c, uint32_t n)
+void lm_cluster_attach(lm_cluster_t *c, uint32_t n)
 {
     lock_t *lock = &c->nodes[n].lock;
     lm_bus_attach_t body = {.cluster_id = lm_bytes_of(lock->cluster_id),
@@ -180,17 +108,19 @@ static void lock_attach(lm_cluster_t *c, uint32_t n)
                             .applied_term = lock->applied_term,
                             .state_hash = lock->hash};
     lock->attached = lock->ready = lock->taking = lock->serving = false;
+    lm_cluster_image_end(&lock->taken);
+    lm_cluster_image_end(&lock->loaded);
     lock->attach_call = lm_test_deliver(c->nodes[n].host, LM_LOCK, LM_MSG_ATTACH, &body, 0);
     lock->attaching = lm_test_refused(c->nodes[n].host) == LM_RC_OK;
     lock->retry_us = c->now_us + 50 * MS;
 }
 
-static void lock_tell(lm_cluster_t *c, uint32_t n)
+void lm_cluster_tell(lm_cluster_t *c, uint32_t n)
 {
     lock_t *lock = &c->nodes[n].lock;
-    if (!lock->attached || lock->silent) return;
+    if (!lock->attached || lock->silent || lock->loaded.on) return;
     lock->ready = lock->ready || lock->applied >= lock->attach_commit;
-    lm_bus_credit_t credit = {.up_to_index = lock->applied + 64};
+    lm_bus_credit_t credit = {.up_to_index = lock->applied + (lock->stalled ? 0 : 64)};
     lm_bus_lock_state_t state = {
         .ready = lock->ready, .applied_index = lock->applied, .state_hash = lock->hash};
     lm_test_feed(c->nodes[n].host, LM_LOCK, LM_MSG_CREDIT, &credit, 0);
@@ -201,9 +131,9 @@ static void lock_propose(lm_cluster_t *c, uint32_t n, bool takeover)
 {
     lock_t *lock = &c->nodes[n].lock;
     uint64_t command = ++c->next_command;
-    size_t size = c->payload ? c->payload : 8 + 8 * lm_cluster_chance(c, 7);
-    uint8_t *bytes = lm_alloc(size);
-    memcpy(bytes, &command, 8);
+    size_t size = c->payload ? c->payload : 16 + 8 * lm_cluster_chance(c, 7);
+    uint8_t *bytes = raft_framed(lm_alloc(size), size);
+    memcpy(bytes + RAFT_FRAMED_HEAD, &command, 8);
     lm_bus_generation_t generation = generation_of(lock);
     lm_bus_propose_t body = {.term = lock->term,
                              .incarnation = &generation,
@@ -273,7 +203,7 @@ static void on_role(lm_cluster_t *c, uint32_t n, const lm_bus_raft_role_event_t 
     snprintf(lock->problem, sizeof lock->problem, "%.*s", LM_BYTES_ARG(body->problem));
     note_id(c, body->cluster_id);
     if (lock->silent) return;
-    lock_tell(c, n);
+    lm_cluster_tell(c, n);
     lock_lead(c, n);
 }
 
@@ -282,17 +212,13 @@ static void on_attached(lm_cluster_t *c, uint32_t n, const lm_test_sent_t *sent)
     lock_t *lock = &c->nodes[n].lock;
     const lm_bus_attached_t *body = sent->body;
     if (sent->correlation != lock->attach_call) return;
-    if (body->reset) {
-        if (lock->applied) c->resets++;
-        lock->applied = lock->applied_term = 0;
-        lock->hash = LM_HASH_START;
-    }
+    if (body->reset) lm_cluster_image_begin(c, lock, body->image);
     snprintf(lock->cluster_id, sizeof lock->cluster_id, "%.*s", LM_BYTES_ARG(body->cluster_id));
     snprintf(lock->history_id, sizeof lock->history_id, "%.*s", LM_BYTES_ARG(body->history_id));
     lock->attached = true;
     lock->attaching = false;
     lock->attach_commit = body->commit_index;
-    lock_tell(c, n);
+    lm_cluster_tell(c, n);
     lock_lead(c, n);
 }
 
@@ -336,6 +262,7 @@ static void on_committed(lm_cluster_t *c, uint32_t n, const lm_bus_committed_t *
 {
     lock_t *lock = &c->nodes[n].lock;
     if (!lock->attached) return;
+    lock->n_deliveries++;
     LM_CHECK(body->prev_index == lock->applied && body->prev_term == lock->applied_term,
              "seed %llu: entries behind %llu^%llu come to %llu^%llu", (ull_t)c->options.seed,
              (ull_t)body->prev_index, (ull_t)body->prev_term, (ull_t)lock->applied,
@@ -351,7 +278,7 @@ static void on_committed(lm_cluster_t *c, uint32_t n, const lm_bus_committed_t *
         lock->hash = lm_bytes_hash(lm_bytes(&hash, 8), lock->hash);
         settle_flight(c, lock, entry, hash);
     }
-    lock_tell(c, n);
+    lm_cluster_tell(c, n);
 }
 
 static void on_proposed(lm_cluster_t *c, uint32_t n, const lm_test_sent_t *sent)
@@ -394,6 +321,8 @@ static void to_lock(lm_cluster_t *c, uint32_t n, const lm_test_sent_t *sent)
     if (sent->number == LM_MSG_COMMITTED) on_committed(c, n, sent->body);
     if (sent->number == LM_MSG_PROPOSED) on_proposed(c, n, sent);
     if (sent->number == LM_MSG_READ_INDEX_DONE) on_read_done(c, n, sent);
+    lm_cluster_image_hear(c, n, sent);
+    if (sent->number == LM_MSG_ATTACH_AGAIN) c->nodes[n].lock.attached = false;
 }
 
 /* Works off what a room has said. */
@@ -406,11 +335,15 @@ static void drain(lm_cluster_t *c, uint32_t n)
             to_lock(c, n, sent);
         else if (sent->number == LM_MSG_PEER_SEND)
             send_packet(c, n, sent->body);
+        else if (sent->number == LM_MSG_STATUS_REPORT)
+            c->nodes[n].status = sent->body;
         else if (sent->number == LM_MSG_DRAINED)
             c->nodes[n].drained = ((const lm_bus_drained_t *)sent->body)->done;
     }
-    LM_CHECK(!lm_test_has_ended(c->nodes[n].host, &code), "seed %llu: node %u ended with %d",
-             (ull_t)c->options.seed, n, (int)code);
+    if (!lm_test_has_ended(c->nodes[n].host, &code)) return;
+    LM_CHECK(c->options.may_end, "seed %llu: node %u ended with %d", (ull_t)c->options.seed, n,
+             (int)code);
+    c->nodes[n].exit = code;
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -421,6 +354,7 @@ void lm_cluster_start(lm_cluster_t *c, uint32_t n)
     lm_bus_peer_config_t peers[LM_CLUSTER_MAX];
     if (node->up) return;
     node->up = true;
+    node->exit = LM_EXIT_OK;
     node->drained = -1;
     node->room = lm_raft_room_new(draw, c);
     lm_raft_room_set_disk(node->room, lm_fake_disk_raft(node->disk));
@@ -437,6 +371,8 @@ void lm_cluster_start(lm_cluster_t *c, uint32_t n)
         .peers = peers,
         .election_timeout_ms = 150,
         .heartbeat_interval_ms = 50,
+        .snapshot_bytes = c->options.snapshot_bytes,
+        .trailing_entries = c->options.trailing_entries,
     };
     lm_fake_disk_time(node->disk, c->now_us);
     lm_test_deliver(node->host, LM_SUPERVISOR, LM_MSG_START, &config, 0);
@@ -455,6 +391,8 @@ static void new_lock(lm_cluster_t *c, uint32_t n)
 {
     lock_t *lock = &c->nodes[n].lock;
     uint32_t counter = lock->counter + 1;
+    lm_cluster_image_end(&lock->taken);
+    lm_cluster_image_end(&lock->loaded);
     *lock = (lock_t){.counter = counter, .hash = LM_HASH_START};
 }
 
@@ -466,9 +404,12 @@ void lm_cluster_kill(lm_cluster_t *c, uint32_t n, bool keep_lock)
     lm_test_host_destroy(&node->host);
     lm_raft_room_destroy(&node->room);
     lm_fake_disk_crash(node->disk);
+    node->status = NULL;
     for (uint32_t i = 0; i < c->options.nodes; i++) drop_link(c, i, n);
     lock_t *lock = &node->lock;
     lock->attached = lock->attaching = lock->taking = lock->serving = lock->ready = false;
+    lm_cluster_image_end(&lock->taken);
+    lm_cluster_image_end(&lock->loaded);
     lock->read_call = 0;
     lock->n_flight = 0;
     lock->role = LM_API_RAFT_ROLE_AWAY;
@@ -476,6 +417,13 @@ void lm_cluster_kill(lm_cluster_t *c, uint32_t n, bool keep_lock)
         new_lock(c, n);
         lock->counter = 1;
     }
+}
+
+bool lm_cluster_kill_at(lm_cluster_t *c, uint32_t n, bool keep_lock, unsigned steps)
+{
+    bool were_there = lm_fake_disk_crash_after(c->nodes[n].disk, steps);
+    lm_cluster_kill(c, n, keep_lock);
+    return were_there;
 }
 
 void lm_cluster_restart_lock(lm_cluster_t *c, uint32_t n)
@@ -489,6 +437,16 @@ void lm_cluster_restart_lock(lm_cluster_t *c, uint32_t n)
 void lm_cluster_silence_lock(lm_cluster_t *c, uint32_t n, bool silent)
 {
     c->nodes[n].lock.silent = silent;
+}
+
+void lm_cluster_stall_lock(lm_cluster_t *c, uint32_t n, bool stalled)
+{
+    c->nodes[n].lock.stalled = stalled;
+}
+
+void lm_cluster_stop_parts(lm_cluster_t *c, uint32_t n, bool stopped)
+{
+    c->nodes[n].lock.stopped = stopped;
 }
 
 void lm_cluster_pause(lm_cluster_t *c, uint32_t n, bool paused) { c->nodes[n].paused = paused; }
@@ -533,6 +491,7 @@ static void step_node(lm_cluster_t *c, uint32_t n)
     node_t *node = &c->nodes[n];
     lm_raft_done_t *done;
     lm_fake_disk_time(node->disk, c->now_us);
+    if (node->up && node->exit != LM_EXIT_OK) lm_cluster_kill(c, n, true);
     if (!node->up) return;
     if (node->paused) {
         lm_test_freeze(node->host, MS);
@@ -548,10 +507,11 @@ static void step_node(lm_cluster_t *c, uint32_t n)
     lock_t *lock = &node->lock;
     bool waits = lock->attached || (lock->attaching && c->now_us < lock->retry_us);
     if (!waits && c->now_us >= lock->retry_us && !lock->silent) {
-        lock_attach(c, n);
+        lm_cluster_attach(c, n);
         drain(c, n);
     }
     if (lock->attached && !lock->taking && !lock->serving) lock_lead(c, n);
+    lm_cluster_image_work(c, n);
     lock_work(c, n);
     drain(c, n);
 }
@@ -580,11 +540,17 @@ bool lm_cluster_leads(const lm_cluster_t *c, uint32_t n)
 {
     return c->nodes[n].up && c->nodes[n].lock.serving;
 }
+lm_exit_t lm_cluster_exit(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].exit; }
 bool lm_cluster_is_up(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].up; }
 lm_test_host_t *lm_cluster_host(lm_cluster_t *c, uint32_t n) { return c->nodes[n].host; }
 lm_fake_disk_t *lm_cluster_disk(lm_cluster_t *c, uint32_t n) { return c->nodes[n].disk; }
 const char *lm_cluster_name(const lm_cluster_t *c, uint32_t n) { return (void)c, names[n]; }
 uint64_t lm_cluster_applied(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].lock.applied; }
+
+uint64_t lm_cluster_deliveries(const lm_cluster_t *c, uint32_t n)
+{
+    return c->nodes[n].lock.n_deliveries;
+}
 uint64_t lm_cluster_hash(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].lock.hash; }
 uint64_t lm_cluster_term(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].lock.term; }
 const char *lm_cluster_problem(const lm_cluster_t *c, uint32_t n)
@@ -595,6 +561,30 @@ int lm_cluster_drained(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].d
 uint64_t lm_cluster_acknowledged(const lm_cluster_t *c) { return c->n_acknowledged; }
 uint64_t lm_cluster_reads(const lm_cluster_t *c) { return c->reads; }
 uint64_t lm_cluster_resets(const lm_cluster_t *c) { return c->resets; }
+uint64_t lm_cluster_restores(const lm_cluster_t *c) { return c->restores; }
+uint64_t lm_cluster_images(const lm_cluster_t *c) { return c->images; }
+bool lm_cluster_is_taking(const lm_cluster_t *c, uint32_t n) { return c->nodes[n].lock.taken.on; }
+
+const lm_bus_metric_t *lm_cluster_sample(const lm_cluster_t *c, uint32_t n, const char *name,
+                                         const char *label)
+{
+    const lm_bus_status_report_t *status = c->nodes[n].status;
+    for (size_t i = 0; status && i < status->n_metrics; i++) {
+        const lm_bus_metric_t *metric = &status->metrics[i];
+        if (!lm_bytes_equal(metric->name, lm_bytes_of(name))) continue;
+        if (!label ||
+            (metric->n_labels == 1 && lm_bytes_equal(metric->labels->value, lm_bytes_of(label))))
+            return metric;
+    }
+    return NULL;
+}
+
+double lm_cluster_metric(const lm_cluster_t *c, uint32_t n, const char *name)
+{
+    const lm_bus_metric_t *metric = lm_cluster_sample(c, n, name, NULL);
+    return metric ? metric->value : 0;
+}
+
 uint32_t lm_cluster_ids(const lm_cluster_t *c) { return c->n_ids; }
 
 bool lm_cluster_keeps_promises(const lm_cluster_t *c)

@@ -1,15 +1,13 @@
 /* Regions of raft rooms: what must hold while nodes, links, disks and locks fail. */
 #include <criterion/criterion.h>
 
-#include "base_log.h"
-#include "raft_cluster.h"
+#include "raft_framed.h"
+#include "raft_schedule.h"
 #include "wire_api.h"
 #include "wire_bus.h"
 #include "wire_peer.h"
 
-static void quiet(void) { lm_log_setup("test", "raft", LM_LOG_ERROR, false); }
-
-TestSuite(raft_room, .init = quiet);
+TestSuite(raft_room, .init = lm_schedule_quiet);
 
 static lm_cluster_t *region(uint32_t nodes, uint64_t seed)
 {
@@ -24,15 +22,6 @@ static int other(const lm_cluster_t *c, int node)
     return (node + 1) % 3;
 }
 
-static void expect_agreement(lm_cluster_t *c, uint32_t nodes)
-{
-    for (uint32_t i = 1; i < nodes; i++) {
-        cr_assert_eq(lm_cluster_applied(c, i), lm_cluster_applied(c, 0));
-        cr_assert_eq(lm_cluster_hash(c, i), lm_cluster_hash(c, 0));
-    }
-    cr_assert(lm_cluster_keeps_promises(c));
-}
-
 Test(raft_room, forms_elects_and_commits)
 {
     lm_cluster_t *c = region(3, 1);
@@ -43,7 +32,7 @@ Test(raft_room, forms_elects_and_commits)
     lm_cluster_run(c, 300);
     cr_assert_gt(lm_cluster_acknowledged(c), 100);
     cr_assert_gt(lm_cluster_reads(c), 20);
-    expect_agreement(c, 3);
+    lm_schedule_expect_agreement(c, 3, 0);
     lm_cluster_destroy(&c);
 }
 
@@ -64,7 +53,7 @@ Test(raft_room, a_new_leader_follows_a_dead_one)
     lm_cluster_run(c, 500);
     lm_cluster_load(c, 0);
     lm_cluster_run(c, 300);
-    expect_agreement(c, 3);
+    lm_schedule_expect_agreement(c, 3, 0);
     lm_cluster_destroy(&c);
 }
 
@@ -79,7 +68,7 @@ Test(raft_room, all_nodes_at_once_keep_what_was_acknowledged)
     for (uint32_t i = 0; i < 3; i++) lm_cluster_start(c, i);
     cr_assert_geq(lm_cluster_elect(c, 3000), 0);
     lm_cluster_run(c, 500);
-    expect_agreement(c, 3);
+    lm_schedule_expect_agreement(c, 3, 0);
     lm_cluster_destroy(&c);
 }
 
@@ -95,7 +84,7 @@ Test(raft_room, a_follower_catches_up_with_large_entries)
     lm_cluster_load(c, 0);
     lm_cluster_start(c, follower);
     lm_cluster_run(c, 2000);
-    expect_agreement(c, 3);
+    lm_schedule_expect_agreement(c, 3, 0);
     cr_assert_gt(lm_cluster_acknowledged(c), 20);
     lm_cluster_destroy(&c);
 }
@@ -125,32 +114,6 @@ Test(raft_room, one_node_serves_at_once_and_each_start_is_a_new_term)
 
 /* ---- seeds ----------------------------------------------------------------------------------- */
 
-static void random_fault(lm_cluster_t *c)
-{
-    uint32_t a = (uint32_t)lm_cluster_chance(c, 3),
-             b = (a + 1 + (uint32_t)lm_cluster_chance(c, 2)) % 3;
-    switch (lm_cluster_chance(c, 8)) {
-    case 0: lm_cluster_kill(c, a, lm_cluster_chance(c, 2)); break;
-    case 1:
-    case 2: lm_cluster_start(c, a); break;
-    case 3: lm_cluster_cut(c, a, b, true); break;
-    case 4: lm_cluster_cut(c, a, b, false); break;
-    case 5: lm_cluster_restart_lock(c, a); break;
-    case 6: lm_cluster_reconnect(c, a, b); break;
-    default: lm_cluster_pause(c, a, lm_cluster_chance(c, 3) == 0); break;
-    }
-}
-
-static void heal(lm_cluster_t *c)
-{
-    lm_cluster_loss(c, 0);
-    for (uint32_t i = 0; i < 3; i++) {
-        for (uint32_t j = 0; j < i; j++) lm_cluster_cut(c, i, j, false);
-        lm_cluster_pause(c, i, false);
-        lm_cluster_start(c, i);
-    }
-}
-
 static void one_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *reads)
 {
     lm_cluster_options_t options = {.nodes = 3,
@@ -162,21 +125,20 @@ static void one_seed(uint64_t seed, uint64_t *acknowledged, uint64_t *reads)
     lm_cluster_run(c, 600);
     lm_cluster_load(c, 4);
     for (int i = 0; i < 40; i++) {
-        random_fault(c);
+        lm_schedule_fault(c, 3);
         lm_cluster_run(c, 10 + lm_cluster_chance(c, 120));
     }
-    heal(c);
+    lm_schedule_heal(c, 3);
     lm_cluster_run(c, 500); /* a leader of before may not know yet that it leads no more */
-    cr_assert_geq(lm_cluster_elect(c, 4000), 0, "seed %llu: nobody is elected",
-                  (unsigned long long)seed);
+    cr_assert_geq(lm_cluster_elect(c, 4000), 0, "seed %llu: nobody is elected", (ull_t)seed);
     uint64_t before = lm_cluster_acknowledged(c);
     lm_cluster_run(c, 400);
     cr_assert_gt(lm_cluster_acknowledged(c), before, "seed %llu: nothing is committed",
-                 (unsigned long long)seed);
+                 (ull_t)seed);
     lm_cluster_load(c, 0);
     lm_cluster_run(c, 600);
-    expect_agreement(c, 3);
-    cr_assert_eq(lm_cluster_resets(c), 0, "seed %llu", (unsigned long long)seed);
+    lm_schedule_expect_agreement(c, 3, seed);
+    cr_assert_eq(lm_cluster_resets(c), 0, "seed %llu", (ull_t)seed);
     cr_assert_eq(lm_cluster_ids(c), 1);
     *acknowledged += lm_cluster_acknowledged(c);
     *reads += lm_cluster_reads(c);
@@ -228,7 +190,7 @@ Test(raft_room, s18_lost_volumes_never_make_a_second_region)
                              lost, o);
                 for (uint32_t i = 0; i < 3; i++)
                     if (lost & 1u << i)
-                        cr_assert(strstr(lm_cluster_problem(c, i), "not formed"),
+                        cr_assert(strstr(lm_cluster_problem(c, i), "its data is missing"),
                                   "lost %u order %u node %u: %s", lost, o, i,
                                   lm_cluster_problem(c, i));
                 cr_assert(lm_cluster_keeps_promises(c));
@@ -320,7 +282,7 @@ static lm_rc_t propose(lm_cluster_t *c, uint32_t node, uint64_t term, uint32_t c
     lm_bus_propose_t body = {.term = term,
                              .incarnation = &generation,
                              .takeover = takeover,
-                             .entry = lm_bytes("12345678", 8)};
+                             .entry = lm_bytes(RAFT_FRAMED, RAFT_FRAMED_HEAD)};
     lm_test_host_t *host = lm_cluster_host(c, node);
     lm_test_deliver(host, LM_LOCK, LM_MSG_PROPOSE, &body, 0);
     const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_PROPOSED);
@@ -349,6 +311,24 @@ Test(raft_room, s8_only_the_current_pair_proposes_and_the_takeover_comes_first)
     cr_assert_eq(propose(c, l, term, 1, true), LM_RC_NOT_READY, "the pair of its predecessor");
     cr_assert_eq(propose(c, l, term, 2, true), LM_RC_OK);
     cr_assert_eq(propose(c, l, term, 2, false), LM_RC_OK);
+    lm_cluster_destroy(&c);
+}
+
+/* The other nodes would not take it, and the log would stand still. */
+Test(raft_room, what_no_lock_can_read_is_not_proposed)
+{
+    lm_cluster_t *c = region(3, 26);
+    int leader = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 200);
+    uint64_t term = lm_cluster_term(c, (uint32_t)leader);
+    lm_bus_generation_t generation = {.boot_id = 1, .counter = 1};
+    lm_bus_propose_t body = {
+        .term = term, .incarnation = &generation, .entry = lm_bytes("12345678", 8)};
+    lm_test_host_t *host = lm_cluster_host(c, (uint32_t)leader);
+    lm_test_deliver(host, LM_LOCK, LM_MSG_PROPOSE, &body, 0);
+    const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_PROPOSED);
+    cr_assert_eq(((const lm_bus_proposed_t *)sent->body)->code, LM_RC_INVALID_ARGUMENT);
+    cr_assert_eq(propose(c, (uint32_t)leader, term, 1, false), LM_RC_OK);
     lm_cluster_destroy(&c);
 }
 
@@ -415,6 +395,29 @@ Test(raft_room, s15_a_lock_goes_on_where_it_was_or_begins_anew)
     lm_cluster_destroy(&c);
 }
 
+/* The leader's lock hears of each entry at once; whoever becomes leader has heard of all. */
+Test(raft_room, locks_of_followers_are_woken_a_hundred_times_a_second_at_most)
+{
+    lm_cluster_t *c = region(3, 31);
+    uint32_t leader = (uint32_t)lm_cluster_elect(c, 2000);
+    uint64_t before[3], applied = lm_cluster_applied(c, leader);
+    lm_cluster_load(c, 2);
+    lm_cluster_run(c, 200);
+    for (uint32_t n = 0; n < 3; n++) before[n] = lm_cluster_deliveries(c, n);
+    lm_cluster_run(c, 2000);
+    for (uint32_t n = 0; n < 3; n++) {
+        uint64_t taken = lm_cluster_deliveries(c, n) - before[n];
+        if (n == leader) cr_assert_gt(taken, 600, "%llu", (unsigned long long)taken);
+        if (n != leader) cr_assert_lt(taken, 210, "%llu", (unsigned long long)taken);
+    }
+    cr_assert_gt(lm_cluster_applied(c, leader), applied + 600);
+    lm_cluster_load(c, 0);
+    lm_cluster_run(c, 100);
+    for (uint32_t n = 0; n < 3; n++)
+        cr_assert_eq(lm_cluster_applied(c, n), lm_cluster_applied(c, leader));
+    lm_cluster_destroy(&c);
+}
+
 Test(raft_room, s15_a_full_pipe_stops_delivery_and_room_resumes_it)
 {
     lm_cluster_t *c = region(1, 15);
@@ -452,7 +455,7 @@ Test(raft_room, a_draining_leader_hands_over_and_does_not_come_back)
     lm_test_feed(lm_cluster_host(c, (uint32_t)first), LM_SUPERVISOR, LM_MSG_DRAIN, &body, 0);
     uint64_t ms = 0;
     while (lm_cluster_leads(c, (uint32_t)first) && ms++ < 2000) lm_cluster_run(c, 1);
-    cr_assert_lt(ms, 500, "%llu ms", (unsigned long long)ms);
+    cr_assert_lt(ms, 500, "%llu ms", (ull_t)ms);
     int second = lm_cluster_elect(c, 1000);
     cr_assert(second >= 0 && second != first);
     cr_assert_eq(lm_cluster_drained(c, (uint32_t)first), 1);
@@ -476,6 +479,105 @@ Test(raft_room, a_drain_is_answered_at_once_where_nobody_could_lead)
     uint32_t follower = (uint32_t)other(c, leader);
     lm_test_deliver(lm_cluster_host(c, follower), LM_SUPERVISOR, LM_MSG_DRAIN, &body, 0);
     cr_assert_eq(drain_answer(c, follower), 1, "does not lead");
+    lm_cluster_destroy(&c);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static double elections(const lm_cluster_t *c, int node, const char *reason)
+{
+    const lm_bus_metric_t *metric =
+        lm_cluster_sample(c, (uint32_t)node, "lockmgr_raft_elections_started_total", reason);
+    cr_assert(metric, "%s", reason);
+    return metric->value;
+}
+
+Test(raft_room, elections_are_counted_by_what_began_them)
+{
+    lm_cluster_t *c = region(3, 40);
+    int first = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 1500);
+    cr_assert_geq(elections(c, first, "timeout"), 1);
+    cr_assert_eq(elections(c, first, "transfer"), 0);
+    lm_bus_drain_t body = {.grace_ms = 2000};
+    lm_test_feed(lm_cluster_host(c, (uint32_t)first), LM_SUPERVISOR, LM_MSG_DRAIN, &body, 0);
+    lm_cluster_run(c, 1500);
+    int second = lm_cluster_elect(c, 1000);
+    cr_assert(second >= 0 && second != first);
+    lm_cluster_run(c, 1500);
+    cr_assert_eq(elections(c, second, "transfer"), 1);
+    lm_cluster_destroy(&c);
+    c = region(1, 41);
+    lm_cluster_elect(c, 500);
+    lm_cluster_run(c, 1500);
+    cr_assert_eq(elections(c, 0, "timeout") + elections(c, 0, "transfer"), 0, "needs none");
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, who_sounds_while_there_is_a_leader_is_told_no)
+{
+    static const char name[] = "lockmgr_raft_prevotes_rejected_total";
+    lm_cluster_t *c = region(3, 42);
+    int leader = lm_cluster_elect(c, 2000);
+    lm_cluster_run(c, 1500);
+    uint32_t deaf = (uint32_t)other(c, leader), third = 3 - deaf - (uint32_t)leader;
+    double before = lm_cluster_metric(c, third, name);
+    lm_cluster_cut(c, (uint32_t)leader, deaf, true);
+    lm_cluster_run(c, 3000);
+    cr_assert(lm_cluster_leads(c, (uint32_t)leader));
+    cr_assert_gt(lm_cluster_metric(c, third, name), before);
+    cr_assert_eq(elections(c, (int)deaf, "timeout"), 0, "only soundings");
+    lm_cluster_destroy(&c);
+}
+
+static uint64_t round_trips(const lm_cluster_t *c, uint32_t node, uint32_t peer, double *sum)
+{
+    const lm_bus_metric_t *metric =
+        lm_cluster_sample(c, node, "lockmgr_raft_peer_rtt_seconds", lm_cluster_name(c, peer));
+    uint64_t n = 0;
+    for (size_t i = 0; metric && i < metric->n_buckets; i++) n += metric->buckets[i];
+    *sum = metric ? metric->value : 0;
+    return n;
+}
+
+Test(raft_room, round_trips_of_reads_are_timed)
+{
+    lm_cluster_t *c = region(3, 43);
+    uint32_t leader = (uint32_t)lm_cluster_elect(c, 2000);
+    double sum;
+    lm_cluster_run(c, 1500);
+    lm_cluster_load(c, 5);
+    lm_cluster_run(c, 3000);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t n = round_trips(c, leader, i, &sum);
+        if (i == leader) {
+            cr_assert_eq(n, 0, "of itself");
+            continue;
+        }
+        cr_assert_gt(n, 50);
+        cr_assert(sum > 0 && sum < (double)n * 0.006, "%f s for %llu: 2 ms each way at most", sum,
+                  (ull_t)n);
+        cr_assert_eq(round_trips(c, i, leader, &sum), 0, "does not lead");
+    }
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, a_lost_answer_is_not_timed)
+{
+    lm_cluster_t *c = region(3, 44);
+    uint32_t leader = (uint32_t)lm_cluster_elect(c, 2000);
+    uint32_t away = (uint32_t)other(c, (int)leader);
+    double sum, then;
+    lm_cluster_load(c, 5);
+    lm_cluster_run(c, 2500);
+    uint64_t before = round_trips(c, leader, away, &sum);
+    lm_cluster_cut(c, leader, away, true);
+    lm_cluster_run(c, 5000);
+    lm_cluster_cut(c, leader, away, false);
+    lm_cluster_run(c, 2500);
+    uint64_t n = round_trips(c, leader, away, &then) - before;
+    cr_assert_gt(n, 20);
+    cr_assert(then - sum < (double)n * 0.006, "%f s for %llu", then - sum, (ull_t)n);
     lm_cluster_destroy(&c);
 }
 
@@ -605,5 +707,16 @@ Test(raft_room, s23_reads_and_proposals_of_a_lost_leadership_are_refused)
     lm_test_deliver(host, LM_LOCK, LM_MSG_READ_INDEX, &read, 0);
     sent = lm_test_take(host, LM_MSG_READ_INDEX_DONE);
     cr_assert_eq(((const lm_bus_read_index_done_t *)sent->body)->code, LM_RC_NOT_LEADER);
+    lm_cluster_destroy(&c);
+}
+
+Test(raft_room, a_new_health_actor_hears_the_status_at_once)
+{
+    lm_cluster_t *c = region(1, 23);
+    lm_cluster_elect(c, 500);
+    lm_test_host_t *host = lm_cluster_host(c, 0);
+    while (lm_test_take(host, LM_MSG_RAFT_ROLE)) continue;
+    cr_assert_eq(lm_test_told_to_new_health(host), 1);
+    cr_assert_eq(lm_test_count(host, LM_MSG_RAFT_ROLE), 1);
     lm_cluster_destroy(&c);
 }

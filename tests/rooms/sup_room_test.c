@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "act_test_host.h"
+#include "base_arena.h"
+#include "sup_config_rows.h"
 #include "wire_bus.h"
 
 static struct {
@@ -75,6 +77,7 @@ static void setup(void)
                                .data_dir = "/data",
                                .run_dir = "/run/x",
                                .listen = "127.0.0.1",
+                               .stop_timeout_ms = 10000,
                                .peer_auth = "trusted",
                                .log_level = "info",
                                .log_format = "text",
@@ -169,8 +172,92 @@ Test(sup_room, hello_is_answered_with_the_configuration)
     cr_assert_eq(start->election_timeout_ms, 150);
     cr_assert_eq(start->n_peers, 2);
     cr_assert(lm_bytes_equal(start->peers[0].name, lm_bytes_of("n1")), "sorted by name");
+    cr_assert_eq(start->n_settings, 0, "for health alone");
     sent = lm_test_take(host, LM_MSG_NODE_MODE);
     cr_assert(sent && sent->to == LM_LOCK);
+}
+
+static bool has_setting(const lm_bus_node_config_t *start, const char *name, int32_t source,
+                        const char *value, const char *origin)
+{
+    for (size_t i = 0; i < start->n_settings; i++) {
+        const lm_bus_setting_t *one = &start->settings[i];
+        if (one->source == source && lm_bytes_equal(one->name, lm_bytes_of(name)))
+            return lm_bytes_equal(one->value, lm_bytes_of(value)) &&
+                   lm_bytes_equal(one->origin, lm_bytes_of(origin));
+    }
+    return false;
+}
+
+Test(sup_room, health_hears_where_settings_come_from)
+{
+    teardown();
+    size_t port = 0;
+    while (strcmp(lm_sup_rows[port].path, "service.grpc_port") != 0) port++;
+    config.origins[port] =
+        (lm_sup_origin_t){.file_where = "/a.cfg:7", .file_value = "9999", .in_environment = true};
+    snprintf(config.peers[1].where, sizeof config.peers[1].where, "/a.cfg:9");
+    make_node(1);
+    begin();
+    hello(LM_HEALTH);
+    const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_START);
+    cr_assert(sent && sent->to == LM_HEALTH);
+    const lm_bus_node_config_t *start = sent->body;
+    cr_assert(has_setting(start, "service.grpc_port", LM_BUS_SETTING_SOURCE_DEFAULT, "9090", ""));
+    cr_assert(
+        has_setting(start, "service.grpc_port", LM_BUS_SETTING_SOURCE_FILE, "9999", "/a.cfg:7"));
+    cr_assert(has_setting(start, "service.grpc_port", LM_BUS_SETTING_SOURCE_ENVIRONMENT, "9190",
+                          "LOCKMGR_SERVICE_GRPC_PORT"));
+    cr_assert(has_setting(start, "peers[1].name", LM_BUS_SETTING_SOURCE_FILE, "n1", "/a.cfg:9"));
+    cr_assert(!has_setting(start, "node", LM_BUS_SETTING_SOURCE_DEFAULT, "", ""), "has none");
+}
+
+static void fill_text(char *text, size_t size)
+{
+    memset(text, 'x', size - 1);
+    text[size - 1] = '\0';
+}
+
+static void fill_origins(void)
+{
+    for (size_t i = 0; i < lm_sup_n_rows; i++) {
+        lm_sup_origin_t *origin = &config.origins[i];
+        fill_text(origin->file_where, sizeof origin->file_where);
+        fill_text(origin->file_value, sizeof origin->file_value);
+        origin->in_environment = true;
+        if (lm_sup_rows[i].type != LM_SUP_NUMBER)
+            fill_text((char *)&config + lm_sup_rows[i].offset, lm_sup_rows[i].size);
+    }
+}
+
+Test(sup_room, the_longest_configuration_fits_into_its_message)
+{
+    teardown();
+    fill_origins();
+    config.n_peers = LM_SUP_PEERS_MAX;
+    for (size_t i = 0; i < LM_SUP_PEERS_MAX; i++) {
+        lm_sup_peer_t *peer = &config.peers[i];
+        fill_text(peer->name, sizeof peer->name);
+        fill_text(peer->host, sizeof peer->host);
+        fill_text(peer->where, sizeof peer->where);
+    }
+    config.n_region_peers = LM_SUP_REGION_PEERS_MAX;
+    for (size_t i = 0; i < LM_SUP_REGION_PEERS_MAX; i++) {
+        lm_sup_region_peer_t *peer = &config.region_peers[i];
+        fill_text(peer->region_id, sizeof peer->region_id);
+        fill_text(peer->host, sizeof peer->host);
+        fill_text(peer->where, sizeof peer->where);
+    }
+    make_node(1);
+    begin();
+    hello(LM_HEALTH);
+    const lm_test_sent_t *sent = lm_test_take(host, LM_MSG_START);
+    cr_assert(sent);
+    lm_arena_t *arena = lm_arena_new();
+    lm_bytes_t bytes = lm_wire_encode(&lm_bus_node_config_type, sent->body, arena);
+    cr_assert_lt(bytes.size, 131072);
+    cr_assert_gt(bytes.size, 65536);
+    lm_arena_destroy(&arena);
 }
 
 Test(sup_room, who_is_ready_is_announced_with_generation_and_endpoint)

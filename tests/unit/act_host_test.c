@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "act_frames.h"
+#include "act_introducer.h"
 #include "act_limits.h"
 #include "act_link.h"
 #include "wire_bus.h"
@@ -29,11 +30,7 @@ typedef struct {
     _Atomic int room_again, roles, committed, out_of_order, last_answer;
     uint64_t last_role;
     bool never_answers, ticks;
-    struct {
-        bool here, ready;
-        lm_generation_t generation;
-        char endpoint[160];
-    } known[LM_PARTICIPANTS]; /* what the supervisor has been told */
+    introducer_t introducer; /* of the supervisor */
 } actor_t;
 
 /* Work for the thread of a room: what, and a way to wait until it is done. */
@@ -73,39 +70,17 @@ static void make(actor_t *actor, void (*work)(actor_t *, uint64_t, lm_outbox_t *
 
 /* ---- the supervisor -------------------------------------------------------------------------- */
 
-static void introduce(actor_t *s, lm_participant_t to, lm_participant_t who, lm_outbox_t *out)
-{
-    lm_bus_generation_t generation = {.boot_id = s->known[who].generation.boot_id,
-                                      .counter = s->known[who].generation.counter};
-    lm_bus_peer_up_t up = {.participant = who,
-                           .generation = &generation,
-                           .endpoint = lm_bytes_of(s->known[who].endpoint)};
-    lm_outbox_send(out, to, LM_MSG_PEER_UP, &up);
-}
-
 static void on_hello(void *room, const lm_message_t *message, lm_outbox_t *out)
 {
     actor_t *s = room;
-    lm_bus_node_config_t config = {.node = lm_bytes_of("n1")};
-    s->known[message->from.participant].here = true;
-    lm_outbox_send(out, message->from.participant, LM_MSG_START, &config);
-    for (int who = LM_RAFT; who < LM_PARTICIPANTS; who++)
-        if (s->known[who].ready)
-            introduce(s, message->from.participant, (lm_participant_t)who, out);
+    introducer_hello(&s->introducer, message, "", out);
 }
 
 static void on_ready(void *room, const lm_message_t *message, lm_outbox_t *out)
 {
     actor_t *s = room;
-    const lm_bus_actor_ready_t *ready = message->body;
-    lm_participant_t who = message->from.participant;
-    s->known[who].generation = message->from.generation;
-    snprintf(s->known[who].endpoint, sizeof s->known[who].endpoint, "%.*s",
-             LM_BYTES_ARG(ready->endpoint));
-    s->known[who].ready = true;
+    introducer_ready(&s->introducer, message, out);
     s->ready++;
-    for (int to = LM_RAFT; to < LM_PARTICIPANTS; to++)
-        if (to != (int)who && s->known[to].here) introduce(s, (lm_participant_t)to, who, out);
 }
 
 static void on_pong(void *room, const lm_message_t *message, lm_outbox_t *out)
@@ -297,6 +272,21 @@ static void tear_down(void)
 
 TestSuite(act_host, .init = set_up, .fini = tear_down, .timeout = 60);
 
+/** The same over inproc://, as threads of one process talk. */
+static void set_up_threads(void)
+{
+    set_up();
+    snprintf(supervisor_endpoint, sizeof supervisor_endpoint, "inproc://%s/77/supervisor", run_dir);
+}
+
+TestSuite(act_threads, .init = set_up_threads, .fini = tear_down, .timeout = 60);
+
+#define TEST_IN_BOTH(name)              \
+    static void name(void);             \
+    Test(act_host, name) { name(); }    \
+    Test(act_threads, name) { name(); } \
+    static void name(void)
+
 static void start_all(void)
 {
     start(&supervisor, &supervisor_room, 1);
@@ -392,7 +382,7 @@ static void stop_lock(actor_t *actor, uint64_t now_us, lm_outbox_t *out, void *a
     lm_outbox_send(out, LM_LOCK, LM_MSG_STOP, &body);
 }
 
-Test(act_host, pings_are_answered_and_a_stop_ends)
+TEST_IN_BOTH(pings_are_answered_and_a_stop_ends)
 {
     start_all();
     make(&supervisor, ping, NULL);
@@ -404,7 +394,7 @@ Test(act_host, pings_are_answered_and_a_stop_ends)
     end(&supervisor);
 }
 
-Test(act_host, calls_made_before_the_peer_is_there_wait_for_it)
+TEST_IN_BOTH(calls_made_before_the_peer_is_there_wait_for_it)
 {
     start(&supervisor, &supervisor_room, 1);
     start(&clients, &client_room, 1);
@@ -416,7 +406,7 @@ Test(act_host, calls_made_before_the_peer_is_there_wait_for_it)
     end_all();
 }
 
-Test(act_host, unanswered_calls_go_to_the_next_generation)
+TEST_IN_BOTH(unanswered_calls_go_to_the_next_generation)
 {
     static actor_t next;
     lock.never_answers = true;
@@ -432,6 +422,31 @@ Test(act_host, unanswered_calls_go_to_the_next_generation)
     end(&clients);
     end(&next);
     end(&supervisor);
+}
+
+/* Each of the nodes has a supervisor, a lock and a clients room of the same numbers. */
+Test(act_threads, several_nodes_fit_into_one_process)
+{
+    static actor_t others[3];
+    start_all();
+    for (int i = 0; i < 3; i++) {
+        lm_process_t *process = &others[i].process;
+        static const lm_room_t *const rooms[] = {&supervisor_room, &lock_room, &client_room};
+        process->generation = (lm_generation_t){.boot_id = 78, .counter = 1};
+        snprintf(process->run_dir, sizeof process->run_dir, "%s", run_dir);
+        snprintf(process->supervisor, sizeof process->supervisor, "inproc://%s/78/supervisor",
+                 run_dir);
+        others[i].host = lm_host_new(process, rooms[i], &others[i]);
+        cr_assert_eq(pthread_create(&others[i].thread, NULL, run, &others[i]), 0);
+    }
+    WAIT_FOR(others[0].ready == 2 && others[2].peers_up == 2);
+    for (int i = 0; i < 10; i++) make(&clients, call_lock, NULL);
+    for (int i = 0; i < 20; i++) make(&others[2], call_lock, NULL);
+    WAIT_FOR(clients.answered == 10 && others[2].answered == 20);
+    cr_assert_eq(lock.handled, 10);
+    cr_assert_eq(others[1].handled, 20);
+    for (int i = 2; i >= 0; i--) end(&others[i]);
+    end_all();
 }
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -545,7 +560,7 @@ static void stream(actor_t *actor, uint64_t now_us, lm_outbox_t *out, void *arg)
         s->refused++;
 }
 
-Test(act_host, what_must_be_kept_arrives_in_order_and_the_source_is_stopped)
+TEST_IN_BOTH(what_must_be_kept_arrives_in_order_and_the_source_is_stopped)
 {
     static actor_t raft;
     item_t item;

@@ -8,8 +8,10 @@
 #include "base_arena.h"
 #include "base_check.h"
 #include "base_exit.h"
+#include "base_histogram.h"
 #include "base_log.h"
 #include "base_result.h"
+#include "base_voice.h"
 
 Test(base_bytes, order_puts_a_prefix_before_what_it_begins)
 {
@@ -74,7 +76,7 @@ Test(base_arena, blocks_of_any_size_are_zeroed_and_aligned_also_after_a_reset)
 
 Test(base_result, every_code_has_a_name_that_leads_back_to_it)
 {
-    for (int code = LM_RC_OK; code <= LM_RC_INTERNAL; code++) {
+    for (int code = LM_RC_OK; code <= LM_RC_LAST; code++) {
         lm_rc_t found;
         cr_assert(lm_rc_parse(lm_bytes_of(lm_rc_name(code)), &found), "code %d", code);
         cr_assert_eq((int)found, code);
@@ -155,4 +157,45 @@ Test(base_log, json_lines_are_escaped_and_levels_are_kept)
     cr_assert_not_null(strstr(out, "\"message\":\"a \\\"quoted\\\"\\u000aline\""), "%s", out);
     cr_assert_not_null(strstr(out, "\"level\":\"info\",\"node\":\"n1\",\"actor\":\"lock\""));
     cr_assert_eq(out[strlen(out) - 1], '\n');
+}
+
+static void log_with_two_voices(void)
+{
+    lm_log_setup("n1", "supervisor", LM_LOG_WARN, false);
+    lm_voice_t *voice = lm_voice_new();
+    lm_voice_take(voice);
+    lm_log_setup("n1", "lock", LM_LOG_INFO, false);
+    lm_voice_set_page(voice, voice);
+    lm_info("of the lock");
+    lm_voice_take(NULL);
+    lm_info("not wanted");
+    lm_warn("%s", lm_voice_page(lm_voice_mine()) ? "a strange page" : "of the supervisor");
+    lm_voice_destroy(&voice);
+}
+
+Test(base_log, a_thread_speaks_with_the_voice_it_took)
+{
+    char out[2048];
+    int status;
+    run_child(log_with_two_voices, out, sizeof out, &status);
+    cr_assert_not_null(strstr(out, " n1 lock: of the lock\n"), "%s", out);
+    cr_assert_null(strstr(out, "not wanted"));
+    cr_assert_not_null(strstr(out, " n1 supervisor: of the supervisor\n"), "%s", out);
+}
+
+/* ---- base_histogram -------------------------------------------------------------------------- */
+
+Test(base_histogram, a_bound_belongs_to_the_bucket_below_it)
+{
+    lm_histogram_t histogram = {0};
+    uint64_t counts[LM_HISTOGRAM_BUCKETS], sum = 0;
+    for (int i = 0; i < LM_HISTOGRAM_BOUNDS; i++) {
+        lm_histogram_note(&histogram, lm_histogram_bounds_us[i]);
+        lm_histogram_note(&histogram, lm_histogram_bounds_us[i] + 1);
+        sum += 2 * lm_histogram_bounds_us[i] + 1;
+    }
+    lm_histogram_note(&histogram, 0);
+    cr_assert_eq(lm_histogram_read(&histogram, counts), sum);
+    cr_assert_eq(counts[LM_HISTOGRAM_BOUNDS], 1);
+    for (int i = 0; i < LM_HISTOGRAM_BOUNDS; i++) cr_assert_eq(counts[i], 2);
 }

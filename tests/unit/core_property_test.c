@@ -145,12 +145,14 @@ static void watch_grant(watch_t *watch, const lm_effect_t *effect)
     cr_assert_gt(effect->hold, watch->op_seq, "S1: no number is given twice");
     watch->op_seq = effect->hold;
     if (watch->held[name]++ == 0) {
-        cr_assert_gt(effect->record->token, watch->token[name], "S3: a new group, a new token");
-        cr_assert_eq(effect->record->token, lm_fence_token(3, effect->hold));
+        cr_assert_gt(lm_record_token(effect->record), watch->token[name],
+                     "S3: a new group, a new token");
+        cr_assert_eq(lm_record_token(effect->record), lm_fence_token(3, effect->hold));
     } else {
-        cr_assert_eq(effect->record->token, watch->token[name], "S3: one token for the group");
+        cr_assert_eq(lm_record_token(effect->record), watch->token[name],
+                     "S3: one token for the group");
     }
-    watch->token[name] = effect->record->token;
+    watch->token[name] = lm_record_token(effect->record);
 }
 
 static void watch_effect(watch_t *watch, const lm_effect_t *effect, bool first)

@@ -14,6 +14,7 @@ typedef struct {
     uint32_t ring_max;                /* a Takeover draws its ring size below this */
     uint64_t term;                    /* of the last Takeover made */
     char texts[4][32];                /* of the last command */
+    uint8_t secret[16];
 } lm_core_random_t;
 
 /** Reasonable sizes: few names and owners, so that they meet. */

@@ -526,6 +526,71 @@ Test(core_restart, nobody_listens_and_the_stop_still_ends_in_ten_seconds)
     cr_assert_eq(count(LM_WISH_END), 1);
 }
 
+static uint64_t time_of_a_stubborn_stop(uint64_t within_us)
+{
+    all_grow_up();
+    uint64_t from_us = now_us;
+    lm_restart_stop_within(machine, within_us);
+    lm_restart_stop(machine, now_us, &out);
+    while (count(LM_WISH_END) == 0 && now_us - from_us <= 2 * within_us) tick();
+    return now_us - from_us;
+}
+
+Test(core_restart, a_stop_keeps_within_the_time_it_may_take)
+{
+    cr_assert_leq(time_of_a_stubborn_stop(3 * S), 3 * S + 50 * MS);
+    cr_assert_eq(count(LM_WISH_STOP), 6, "everybody was still asked");
+    cr_assert_eq(find(LM_WISH_DRAIN, RAFT)->grace_us, 600 * MS);
+    cr_assert_eq(find(LM_WISH_STOP, RAFT)->grace_us, 600 * MS);
+}
+
+Test(core_restart, a_long_stop_hands_over_within_two_seconds_all_the_same)
+{
+    cr_assert_leq(time_of_a_stubborn_stop(60 * S), 60 * S);
+    cr_assert_eq(find(LM_WISH_DRAIN, RAFT)->grace_us, 2 * S);
+    cr_assert_eq(find(LM_WISH_STOP, RAFT)->grace_us, 12 * S);
+}
+
+Test(core_restart, a_node_that_stops_serves_on_for_the_delay)
+{
+    all_grow_up();
+    lm_restart_stop_delay(machine, 3 * S);
+    lm_restart_stop(machine, now_us, &out);
+    cr_assert_eq(lm_restart_mode(machine), LM_NODE_DRAINING, "who asks hears of it at once");
+    lm_restart_drained(machine, now_us, &out);
+    pass(2900 * MS);
+    cr_assert_eq(count(LM_WISH_STOP), 0);
+    pass(150 * MS);
+    cr_assert_eq(count(LM_WISH_STOP), 4);
+}
+
+Test(core_restart, leadership_that_stays_makes_the_delay_no_longer)
+{
+    all_grow_up();
+    lm_restart_stop_delay(machine, 3 * S);
+    lm_restart_stop(machine, now_us, &out);
+    pass(2900 * MS);
+    cr_assert_eq(count(LM_WISH_STOP), 0);
+    pass(150 * MS);
+    cr_assert_eq(count(LM_WISH_STOP), 4);
+}
+
+Test(core_restart, a_stop_with_a_delay_keeps_within_its_time)
+{
+    lm_restart_stop_delay(machine, 3 * S);
+    cr_assert_leq(time_of_a_stubborn_stop(6 * S), 6 * S);
+    cr_assert_eq(count(LM_WISH_STOP), 6, "everybody was still asked");
+    cr_assert_eq(find(LM_WISH_STOP, RAFT)->grace_us, 600 * MS);
+}
+
+Test(core_restart, what_does_not_serve_has_no_delay)
+{
+    lm_restart_stop_delay(machine, 3 * S);
+    out.n = 0;
+    lm_restart_stop(machine, now_us, &out);
+    cr_assert_eq(count(LM_WISH_KILL), 3, "the children of the first stage");
+}
+
 Test(core_restart, stop_before_anybody_spoke_kills_all)
 {
     out.n = 0;
@@ -576,4 +641,49 @@ Test(core_restart, a_signal_numbered_like_an_exit_class_is_a_signal)
     all_grow_up();
     exits(RAFT, LM_EXIT_DAMAGED, 6);
     cr_assert_eq(state(RAFT), LM_CHILD_WAITING);
+}
+
+/* ---- children that live and die together ---- */
+
+Test(core_restart, one_death_ends_a_node_of_threads_in_order_with_its_exit_class)
+{
+    lm_restart_one_death_ends(machine);
+    all_grow_up();
+    exits(LOCK, LM_EXIT_TRY_LATER, 0);
+    cr_assert_eq(state(LOCK), LM_CHILD_GONE);
+    cr_assert_eq(count(LM_WISH_SPAWN), 0);
+    cr_assert(find(LM_WISH_DRAIN, RAFT));
+    lm_restart_drained(machine, now_us, &out);
+    exits(GATEWAY, 0, 0);
+    exits(FRONTEND, 0, 0);
+    exits(HEALTH, 0, 0);
+    exits(RAFT, 0, 0);
+    cr_assert_eq(out.items[out.n - 1].kind, LM_WISH_END);
+    cr_assert_eq(out.items[out.n - 1].code, LM_EXIT_TRY_LATER);
+}
+
+Test(core_restart, a_thread_that_ends_unasked_is_a_broken_invariant)
+{
+    lm_restart_one_death_ends(machine);
+    all_grow_up();
+    exits(RAFT, 0, 0);
+    exits(GATEWAY, 0, 0);
+    exits(FRONTEND, 0, 0);
+    exits(HEALTH, 0, 0);
+    exits(LOCK, 0, 0);
+    cr_assert_eq(out.items[out.n - 1].code, LM_EXIT_ASSERTION);
+}
+
+Test(core_restart, one_death_during_a_stop_changes_nothing_for_threads)
+{
+    lm_restart_one_death_ends(machine);
+    all_grow_up();
+    lm_restart_stop(machine, now_us, &out);
+    lm_restart_drained(machine, now_us, &out);
+    exits(GATEWAY, 0, 9);
+    exits(FRONTEND, 0, 0);
+    exits(HEALTH, 0, 0);
+    exits(LOCK, 0, 0);
+    exits(RAFT, 0, 0);
+    cr_assert_eq(out.items[out.n - 1].code, LM_EXIT_OK);
 }

@@ -173,14 +173,14 @@ Test(core_table, s2_expire_after_release_spares_the_next_owner)
 
 Test(core_table, s3_group_shares_a_token_that_the_next_owner_exceeds)
 {
-    int64_t first = acquire_shared("a", "R1", "1").record->token;
+    int64_t first = lm_record_token(acquire_shared("a", "R1", "1").record);
     lm_effect_t second = acquire_shared("a", "R2", "1");
-    cr_assert_eq(second.record->token, first);
+    cr_assert_eq(lm_record_token(second.record), first);
     uint64_t two = second.hold, one = find("R1", "1")->seat.number;
     acquire("a", "W", "1");
     release("a", "R1", "2", one, 0);
     release("a", "R2", "2", two, 0);
-    cr_assert_gt(find("W", "1")->token, first);
+    cr_assert_gt(lm_record_token(find("W", "1")), first);
 }
 
 Test(core_table, s4_built_in_settings_until_a_takeover_brings_others)
@@ -199,8 +199,9 @@ Test(core_table, s5_epoch_stands_above_op_seq_in_tokens)
     lm_table_t *restored = lm_table_new(2);
     lm_command_t command = acquire_command("a", "A", "1");
     lm_effects_t effects = lm_table_apply(restored, &command);
-    cr_assert_eq(effects.items[0].record->token, (INT64_C(2) << 48) + 1);
-    cr_assert_gt(effects.items[0].record->token, lm_fence_token(1, (UINT64_C(1) << 48) - 1));
+    cr_assert_eq(lm_record_token(effects.items[0].record), (INT64_C(2) << 48) + 1);
+    cr_assert_gt(lm_record_token(effects.items[0].record),
+                 lm_fence_token(1, (UINT64_C(1) << 48) - 1));
     lm_table_destroy(&restored);
 }
 
@@ -375,14 +376,14 @@ Test(core_table, s11b_second_acquire_returns_the_hold_with_the_next_claim)
 {
     lm_effect_t first = acquire("a", "A", "1");
     uint64_t hold = first.hold;
-    int64_t token = first.record->token;
+    int64_t token = lm_record_token(first.record);
     lm_effects_t effects = apply(acquire_command("a", "A", "2"));
     cr_assert_eq(effects.n, 2);
     cr_assert_eq(effects.items[0].kind, LM_EFFECT_ACQUIRED);
     cr_assert_eq(effects.items[1].kind, LM_EFFECT_REATTACHED);
     const lm_record_t *record = effects.items[0].record;
     cr_assert_eq(record->claim, 1);
-    cr_assert_eq(record->token, token);
+    cr_assert_eq(lm_record_token(record), token);
     cr_assert_eq(record->basis, hold, "its TTL is not restarted");
     cr_assert_eq(record->seat.number, hold);
 }
@@ -514,14 +515,14 @@ Test(core_table, s12_repeated_release_gets_the_recorded_result)
 {
     lm_effect_t granted = acquire("a", "A", "1");
     uint64_t hold = granted.hold;
-    int64_t token = granted.record->token;
+    int64_t token = lm_record_token(granted.record);
     release("a", "A", "2", hold, 0);
     acquire("a", "B", "1");
     lm_effects_t repeat = release("a", "A", "2", hold, 0);
     cr_assert_eq(repeat.n, 1);
     cr_assert_eq(repeat.items[0].kind, LM_EFFECT_FINISHED);
     cr_assert_eq(repeat.items[0].end, LM_END_RELEASED);
-    cr_assert_eq(repeat.items[0].record->token, token);
+    cr_assert_eq(lm_record_token(repeat.items[0].record), token);
     cr_assert_eq(find("B", "1")->state, LM_RECORD_HOLDING);
 }
 

@@ -301,3 +301,24 @@ Test(raft_bootstrap, one_node_needs_nobody)
     cr_assert_eq(m.identity.stage, LM_RAFT_FORMED);
     end(w);
 }
+
+/* A peer that is out of its mind says that the region runs while the first node still collects. */
+Test(raft_bootstrap, s18_nobody_tells_the_first_node_to_start_before_all_have_accepted)
+{
+    world_t w = {.chance = 5, .arena = lm_arena_new()};
+    lm_raft_bootstrap_t m;
+    lm_raft_identity_t identity = {.region = "r", .node = "a"};
+    lm_raft_bootstrap_begin(&m, names, NODES, 0, &identity, draw, &w);
+    lm_peer_bootstrap_state_t state = {.config_hash = m.config_hash, .empty = true, .nonce = 7};
+    state.echo = m.nonce;
+    for (uint32_t i = 1; i < NODES; i++) lm_raft_bootstrap_state(&m, i, &state);
+    cr_assert(m.wish.save);
+    lm_raft_bootstrap_saved(&m);
+    lm_peer_bootstrap_start_t go = {.cluster_id = lm_bytes_of(m.identity.cluster_id)};
+    m.wish = (lm_raft_bootstrap_wish_t){0};
+    lm_raft_bootstrap_start(&m, 1, &go);
+    lm_raft_bootstrap_member(&m);
+    cr_assert(!m.wish.run && !m.running);
+    cr_assert_eq(m.identity.stage, LM_RAFT_ACCEPTED);
+    lm_arena_destroy(&w.arena);
+}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base_arena.h"
+#include "raft_framed.h"
 #include "raft_messages.h"
 
 enum { ME = 11, SECOND = 22, THIRD = 33, SENT_MAX = 64 };
@@ -99,17 +100,30 @@ static lm_bytes_t configuration(void)
     return lm_bytes(bytes.base, bytes.len);
 }
 
-/* An engine in term 2 whose log has the configuration and n entries of term 1. */
-static void begin(size_t n)
+static lm_raft_image_t image_at(uint64_t index, uint64_t term)
+{
+    lm_raft_image_t image = {.index = index, .term = term, .length = 1, .configuration_index = 1};
+    lm_bytes_t bytes = configuration();
+    image.configuration_size = (uint32_t)bytes.size;
+    memcpy(image.configuration, bytes.data, bytes.size);
+    raft_free((void *)(uintptr_t)bytes.data);
+    return image;
+}
+
+/* An engine in that term that has read a snapshot of an entry of term 1, unless its index is 0, and
+ * entries from first on: the configuration, if that is entry 1, and others of term 1. */
+static void begin_in_term(uint64_t term, uint64_t snapshot, uint64_t first_index, size_t n)
 {
     static const uint8_t data[8] = "entry..";
     lm_raft_identity_t who = identity();
     lm_bytes_t first = configuration();
     lm_raft_buffer_t *buffer = lm_raft_buffer_adopt((void *)(uintptr_t)first.data, free);
     lm_raft_entry_t entries[32] = {{1, LM_RAFT_CHANGE, first, buffer}};
-    for (size_t i = 1; i <= n; i++)
+    for (size_t i = first_index == 1; i < n; i++)
         entries[i] = (lm_raft_entry_t){1, LM_RAFT_COMMAND, lm_bytes(data, 8), buffer};
-    lm_raft_done_t loaded = {.term = 2, .entries = entries, .n_entries = n + 1};
+    lm_raft_done_t loaded = {
+        .term = term, .first_index = first_index, .entries = entries, .n_entries = n};
+    if (snapshot) loaded.image = image_at(snapshot, 1);
     memset(&t, 0, sizeof t);
     t.now_us = 1000000;
     t.disk.set_metadata = set_metadata;
@@ -119,12 +133,22 @@ static void begin(size_t n)
                                         .send = note_sent,
                                         .election_timeout_ms = 150,
                                         .heartbeat_ms = 50,
-                                        .seed = 7};
+                                        .seed = 7,
+                                        .trailing_entries = 4,
+                                        .log_bytes_max = LM_RAFT_LOG_BYTES_MAX};
     t.engine = lm_raft_engine_new(&options, &who);
     lm_raft_engine_start(t.engine, &loaded, t.now_us);
     lm_raft_engine_may_campaign(t.engine, true);
     lm_raft_buffer_drop(&buffer);
 }
+
+static void begin_behind(uint64_t snapshot, uint64_t first_index, size_t n)
+{
+    begin_in_term(2, snapshot, first_index, n);
+}
+
+/* The configuration and n entries of term 1. */
+static void begin(size_t n) { begin_behind(0, 1, n + 1); }
 
 static void metadata_done(void)
 {
@@ -156,7 +180,7 @@ static bool receive_entries(uint64_t from, uint64_t term, uint64_t prev, uint64_
     lm_peer_entry_t entries[8] = {0};
     for (size_t i = 0; i < n; i++)
         entries[i] = (lm_peer_entry_t){
-            .term = entry_term, .type = LM_RAFT_COMMAND, .data = lm_bytes("ENTRY...", 8)};
+            .term = entry_term, .type = LM_RAFT_COMMAND, .data = lm_bytes(RAFT_FRAMED, 8)};
     lm_peer_append_entries_t body = {.term = term,
                                      .prev_log_index = prev,
                                      .prev_log_term = prev_term,
@@ -167,6 +191,9 @@ static bool receive_entries(uint64_t from, uint64_t term, uint64_t prev, uint64_
                              .append_entries = &body};
     return lm_raft_engine_receive(t.engine, from, &frame, t.now_us);
 }
+
+static uint64_t first_index(void) { return lm_raft_log_first_index(lm_raft_engine_log(t.engine)); }
+static uint64_t last_index(void) { return lm_raft_log_last_index(lm_raft_engine_log(t.engine)); }
 
 static void finish(void) { lm_raft_engine_destroy(&t.engine); }
 
@@ -352,6 +379,61 @@ Test(raft_engine, s21_a_candidate_that_loses_leave_begins_no_further_election)
     finish();
 }
 
+/* An allocator of the engine whose addresses all have 0 as their second byte. */
+static void *round_malloc(void *data, size_t size)
+{
+    void *memory = NULL;
+    (void)data;
+    return posix_memalign(&memory, 65536, size ? size : 1) == 0 ? memory : NULL;
+}
+
+static void *round_calloc(void *data, size_t n, size_t size)
+{
+    void *memory = round_malloc(data, n * size);
+    return memory ? memset(memory, 0, n * size) : NULL;
+}
+
+static void round_free(void *data, void *memory)
+{
+    (void)data;
+    free(memory);
+}
+
+/* The engine keeps what a candidate and what a follower knows in the same place, and looks at the
+ * one for the other: whether a late vote raised its term depended on where the leader's name lay.
+ */
+static void hear_a_late_vote(bool pre_vote)
+{
+    begin(3);
+    t.now_us += 400000;
+    lm_raft_engine_tick(t.engine, t.now_us, false);
+    cr_assert(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE)->request_vote.pre_vote);
+    cr_assert(receive_entries(SECOND, 2, 4, 1, 2, 1, 4));
+    cr_assert_eq(lm_raft_engine_leader(t.engine), SECOND);
+    lm_peer_request_vote_result_t body = {
+        .version = 2, .term = 3, .vote_granted = pre_vote, .pre_vote = pre_vote};
+    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_REQUEST_VOTE_RESULT,
+                             .request_vote_result = &body};
+    cr_assert(lm_raft_engine_receive(t.engine, THIRD, &frame, t.now_us));
+    cr_assert_eq(t.metadata, 0, "no other term");
+    cr_assert_eq(lm_raft_engine_leader(t.engine), SECOND, "and the same leader");
+    finish();
+}
+
+Test(raft_engine, a_vote_that_comes_too_late_changes_nothing)
+{
+    struct raft_heap heap = *raft_heap_get();
+    hear_a_late_vote(true);
+    hear_a_late_vote(false);
+    heap.malloc = round_malloc;
+    heap.calloc = round_calloc;
+    heap.free = round_free;
+    raft_heap_set(&heap);
+    hear_a_late_vote(true);
+    hear_a_late_vote(false);
+    raft_heap_set_default();
+}
+
 Test(raft_engine, s9_a_late_tick_does_not_count_silence_but_not_for_ever)
 {
     begin(3);
@@ -394,6 +476,52 @@ static void acknowledge(uint64_t from, uint64_t rejected, uint64_t last)
     cr_assert(lm_raft_engine_receive(t.engine, from, &frame, t.now_us));
 }
 
+/* Ticks when the engine wants it, and everybody answers; returns to how many something was sent,
+ * and keeps the longest time that either of them has heard nothing. */
+static int next_heartbeats(uint64_t heard_us[2], uint64_t *longest_us)
+{
+    bool sent[2] = {false, false};
+    t.n_sent = 0;
+    t.now_us = lm_raft_engine_wake_us(t.engine);
+    lm_raft_engine_tick(t.engine, t.now_us, false);
+    for (int i = 0; i < t.n_sent; i++) sent[t.sent[i].to == THIRD] = true;
+    for (int i = 0; i < 2; i++) {
+        if (!sent[i]) continue;
+        if (t.now_us - heard_us[i] > *longest_us) *longest_us = t.now_us - heard_us[i];
+        heard_us[i] = t.now_us;
+        acknowledge(i ? THIRD : SECOND, 0, last_index());
+    }
+    return sent[0] + sent[1];
+}
+
+static void get_into_step_from(uint64_t gap_ms)
+{
+    uint64_t heard_us[2], longest_us = 0;
+    begin(3);
+    become_leader();
+    append_done(t.last_append);
+    acknowledge(SECOND, 0, last_index());
+    heard_us[0] = t.now_us;
+    t.now_us += gap_ms * 1000;
+    t.n_sent = 0;
+    acknowledge(THIRD, 4, 1); /* what it lacks is sent again, to it alone */
+    cr_assert_gt(t.n_sent, 0);
+    acknowledge(THIRD, 0, last_index());
+    heard_us[1] = t.now_us;
+    for (int i = 0; i < 16; i++) next_heartbeats(heard_us, &longest_us);
+    for (int i = 0; i < 4; i++)
+        cr_expect_eq(next_heartbeats(heard_us, &longest_us), 2, "%llu ms apart",
+                     (unsigned long long)gap_ms);
+    cr_expect_leq(longest_us, 50000 + 50000 / 8);
+    finish();
+}
+
+Test(raft_engine, heartbeats_get_into_step)
+{
+    static const uint64_t gaps_ms[] = {0, 1, 6, 24, 25, 26, 44, 49};
+    for (size_t i = 0; i < sizeof gaps_ms / sizeof *gaps_ms; i++) get_into_step_from(gaps_ms[i]);
+}
+
 Test(raft_engine, large_appends_leave_as_several_frames_in_order)
 {
     begin(3);
@@ -424,4 +552,214 @@ Test(raft_engine, large_appends_leave_as_several_frames_in_order)
     cr_assert_eq(entries, 10, "%llu", (unsigned long long)entries);
     cr_assert_geq(frames, 6, "%d", frames);
     finish();
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+Test(raft_engine, a_start_behind_a_snapshot_keeps_some_entries_before_it)
+{
+    begin_behind(20, 8, 18); /* 8..25 */
+    cr_assert_eq(lm_raft_engine_commit(t.engine), 20);
+    cr_assert_eq(lm_raft_engine_stored(t.engine), 25);
+    cr_assert_eq(first_index(), 17, "four before, and the twentieth itself is one of them");
+    cr_assert_eq(last_index(), 25);
+    cr_assert_eq(lm_raft_engine_image(t.engine)->index, 20);
+    finish();
+    begin_behind(20, 21, 0);
+    cr_assert_eq(lm_raft_engine_stored(t.engine), 20);
+    cr_assert_eq(last_index(), 20);
+    receive_entries(SECOND, 3, 20, 1, 3, 2, 20);
+    metadata_done();
+    append_done(t.last_append);
+    cr_assert_eq(last_sent(LM_PEER_FRAME_BODY_APPEND_ENTRIES_RESULT)->append_result.last_log_index,
+                 22);
+    finish();
+}
+
+Test(raft_engine, s16_a_mark_is_only_where_the_log_is_committed_and_stored)
+{
+    lm_raft_image_t image;
+    begin(9);
+    cr_assert_not(lm_raft_engine_mark(t.engine, 5, &image), "not committed");
+    receive_entries(SECOND, 3, 10, 1, 3, 2, 12);
+    metadata_done();
+    cr_assert_eq(lm_raft_engine_commit(t.engine), 12);
+    cr_assert_not(lm_raft_engine_mark(t.engine, 12, &image), "not stored");
+    cr_assert(lm_raft_engine_mark(t.engine, 10, &image));
+    cr_assert(image.index == 10 && image.term == 1 && image.configuration_index == 1);
+    append_done(t.last_append);
+    cr_assert(lm_raft_engine_mark(t.engine, 12, &image));
+    cr_assert_eq(image.term, 3);
+    lm_raft_engine_snapshot(t.engine, &image, 4, t.now_us);
+    cr_assert_eq(first_index(), 9);
+    cr_assert_not(lm_raft_engine_mark(t.engine, 12, &image), "there is one");
+    finish();
+}
+
+Test(raft_engine, what_is_committed_is_not_compared_with_what_a_leader_sends)
+{
+    begin_behind(20, 21, 2);
+    receive_entries(SECOND, 3, 3, 1, 3, 0, 3);
+    metadata_done();
+    sent_t *sent = last_sent(LM_PEER_FRAME_BODY_APPEND_ENTRIES_RESULT);
+    cr_assert_eq(sent->append_result.rejected, 0, "a leader that knows little must not go back");
+    cr_assert_eq(sent->append_result.last_log_index, 20);
+    finish();
+}
+
+Test(raft_engine, an_installation_takes_the_place_of_the_log)
+{
+    begin(9);
+    lm_raft_image_t image = image_at(50, 3);
+    cr_assert_not(lm_raft_engine_install(t.engine, &image, t.now_us), "no leader is known");
+    receive_entries(SECOND, 3, 10, 1, 3, 1, 5);
+    metadata_done();
+    uint64_t old_write = t.last_append;
+    cr_assert(lm_raft_engine_install(t.engine, &image, t.now_us));
+    cr_assert(lm_raft_engine_is_installing(t.engine));
+    cr_assert_eq(first_index(), 51);
+    cr_assert_eq(last_index(), 50);
+    /* Meanwhile: writes of before end, heartbeats come, so does a term. */
+    int before = t.n_sent;
+    append_done(old_write);
+    cr_assert_eq(t.n_sent, before);
+    receive_entries(SECOND, 3, 50, 3, 3, 0, 60);
+    cr_assert_eq(lm_raft_engine_commit(t.engine), 5, "nothing of it can be applied yet");
+    receive_entries(SECOND, 3, 50, 3, 3, 3, 60);
+    cr_assert_eq(last_index(), 50, "no entries are taken");
+    receive_entries(THIRD, 4, 50, 3, 4, 0, 60);
+    metadata_done();
+    for (int i = 0; i < 10; i++) {
+        t.now_us += 400000;
+        lm_raft_engine_tick(t.engine, t.now_us, false);
+    }
+    cr_assert_null(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE), "nor does it campaign");
+    lm_raft_engine_installed(t.engine, t.now_us);
+    cr_assert_not(lm_raft_engine_is_installing(t.engine));
+    cr_assert_eq(lm_raft_engine_commit(t.engine), 50);
+    cr_assert_eq(lm_raft_engine_stored(t.engine), 50);
+    sent_t *sent = last_sent(LM_PEER_FRAME_BODY_APPEND_ENTRIES_RESULT);
+    cr_assert(sent->to == THIRD && sent->append_result.last_log_index == 50);
+    receive_entries(THIRD, 4, 50, 3, 4, 2, 52);
+    append_done(t.last_append);
+    cr_assert_eq(lm_raft_engine_stored(t.engine), 52);
+    cr_assert_eq(lm_raft_engine_commit(t.engine), 52);
+    finish();
+}
+
+Test(raft_engine, s20_entries_that_the_disk_does_not_take_are_not_taken_either)
+{
+    static uint8_t big[1024 * 1024];
+    raft_framed(big, sizeof big);
+    begin(3);
+    receive_entries(SECOND, 3, 4, 1, 3, 0, 0);
+    metadata_done();
+    uint64_t index = 4;
+    for (int i = 0; i < 40; i++, index++) {
+        lm_peer_entry_t entry = {
+            .term = 3, .type = LM_RAFT_COMMAND, .data = lm_bytes(big, sizeof big)};
+        lm_peer_append_entries_t body = {.term = 3,
+                                         .prev_log_index = index,
+                                         .prev_log_term = index == 4 ? 1 : 3,
+                                         .n_entries = 1,
+                                         .entries = &entry};
+        lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_APPEND_ENTRIES,
+                                 .append_entries = &body};
+        lm_raft_engine_receive(t.engine, SECOND, &frame, t.now_us);
+    }
+    cr_assert_eq(last_index(), 4 + LM_RAFT_UNSTORED_BYTES / sizeof big + 1);
+    cr_assert_gt(lm_raft_engine_stripped(t.engine), 0);
+    finish();
+}
+
+Test(raft_engine, s19_a_peer_that_lacks_what_it_acknowledged_is_noticed)
+{
+    begin(9);
+    become_leader();
+    append_done(t.last_append);
+    acknowledge(SECOND, 0, 10);
+    for (int i = 0; i < 30; i++) {
+        t.now_us += 50000;
+        acknowledge(THIRD, 0, 10);
+        acknowledge(SECOND, 10, 4);
+        cr_assert_eq(lm_raft_engine_forgetful(t.engine, t.now_us), i < 20 ? 0 : SECOND, "%d", i);
+    }
+    acknowledge(SECOND, 0, 10);
+    cr_assert_eq(lm_raft_engine_forgetful(t.engine, t.now_us), 0);
+    finish();
+}
+
+/* ---- leadership that is handed over ---------------------------------------------------------- */
+
+/* Leader of term 3, and this node's log, of nine entries of term 1, goes on behind its own. */
+static void hear_hint(uint64_t last_log_index, uint64_t last_log_term)
+{
+    begin(9);
+    receive_entries(SECOND, 3, 4, 1, 3, 0, 0);
+    metadata_done();
+    t.n_sent = 0;
+    lm_peer_timeout_now_t body = {
+        .version = 1, .term = 3, .last_log_index = last_log_index, .last_log_term = last_log_term};
+    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_TIMEOUT_NOW, .timeout_now = &body};
+    cr_assert(lm_raft_engine_receive(t.engine, SECOND, &frame, t.now_us));
+}
+
+/* A leader that has written nothing yet does not know how far its successor's log goes. */
+Test(raft_engine, who_has_more_than_the_leader_takes_over_too)
+{
+    hear_hint(4, 1);
+    metadata_done();
+    cr_assert_not_null(last_sent(LM_PEER_FRAME_BODY_REQUEST_VOTE));
+    finish();
+}
+
+Test(raft_engine, who_has_less_than_the_leader_does_not_take_over)
+{
+    hear_hint(10, 1);
+    cr_assert_eq(t.n_sent, 0);
+    finish();
+    hear_hint(4, 3);
+    cr_assert_eq(t.n_sent, 0);
+    finish();
+}
+
+/* ---- the last term --------------------------------------------------------------------------- */
+
+static void expect_the_end(void)
+{
+    const lm_raft_fault_t *fault = lm_raft_engine_fault(t.engine);
+    cr_assert_eq(fault->code, LM_EXIT_DAMAGED);
+    cr_assert_not_null(strstr(fault->words, "is the last one that there can be"), "%s",
+                       fault->words);
+    cr_assert_eq(t.metadata, 0, "a term beyond it would be called damaged at the next start");
+    cr_assert_eq(t.n_sent, 0);
+    finish();
+}
+
+Test(raft_engine, in_the_last_term_a_follower_follows_and_an_election_is_the_end)
+{
+    begin_in_term(LM_RAFT_TERM_MAX, 0, 1, 4);
+    receive_entries(SECOND, LM_RAFT_TERM_MAX, 4, 1, 1, 0, 4);
+    cr_assert_eq(lm_raft_engine_commit(t.engine), 4);
+    t.n_sent = 0;
+    lm_raft_engine_may_campaign(t.engine, false);
+    t.now_us += 1000000;
+    lm_raft_engine_tick(t.engine, t.now_us, false);
+    cr_assert_eq(lm_raft_engine_fault(t.engine)->code, LM_EXIT_OK, "it asks for no election");
+    lm_raft_engine_may_campaign(t.engine, true);
+    t.now_us += 1000000;
+    lm_raft_engine_tick(t.engine, t.now_us, false);
+    expect_the_end();
+}
+
+Test(raft_engine, in_the_last_term_nobody_takes_leadership_over)
+{
+    begin_in_term(LM_RAFT_TERM_MAX, 0, 1, 4);
+    receive_entries(SECOND, LM_RAFT_TERM_MAX, 4, 1, 1, 0, 4);
+    t.n_sent = 0;
+    lm_peer_timeout_now_t body = {
+        .version = 1, .term = LM_RAFT_TERM_MAX, .last_log_index = 4, .last_log_term = 1};
+    lm_peer_frame_t frame = {.body_case = LM_PEER_FRAME_BODY_TIMEOUT_NOW, .timeout_now = &body};
+    cr_assert(lm_raft_engine_receive(t.engine, SECOND, &frame, t.now_us));
+    expect_the_end();
 }

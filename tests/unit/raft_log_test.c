@@ -70,3 +70,66 @@ Test(raft_log, the_same_index_and_term_again_has_another_serial)
     lm_raft_buffer_drop(&a);
     lm_raft_log_destroy(&log);
 }
+
+static lm_raft_log_t *filled(uint64_t n)
+{
+    lm_raft_log_t *log = lm_raft_log_new();
+    for (uint64_t i = 1; i <= n; i++) {
+        lm_raft_buffer_t *one = buffer("abcdefgh");
+        lm_raft_log_append(log, i, LM_RAFT_COMMAND, lm_bytes("abcdefgh", 8), one);
+        lm_raft_buffer_drop(&one);
+    }
+    return log;
+}
+
+Test(raft_log, a_trimmed_log_keeps_its_end_and_the_term_before_it)
+{
+    lm_raft_log_t *log = filled(20000);
+    uint64_t whole = lm_raft_log_memory(log);
+    lm_raft_log_trim(log, 12345);
+    cr_assert_eq(released, 12345);
+    cr_assert_eq(lm_raft_log_first_index(log), 12346);
+    cr_assert_eq(lm_raft_log_last_index(log), 20000);
+    cr_assert_null(lm_raft_log_get(log, 12345));
+    cr_assert_eq(lm_raft_log_get(log, 12346)->term, 12346);
+    cr_assert_eq(lm_raft_log_term(log, 12345), 12345);
+    cr_assert_eq(lm_raft_log_term(log, 12344), 0);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 20000), 8 * (20000 - 12345), "only what is there");
+    cr_assert_eq(lm_raft_log_bytes(log, 19999, 20000), 16);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 12000), 0);
+    cr_assert_lt(lm_raft_log_memory(log), whole);
+    lm_raft_log_trim(log, 100);
+    cr_assert_eq(lm_raft_log_first_index(log), 12346, "it never gets its beginning back");
+    lm_raft_log_destroy(&log);
+    cr_assert_eq(released, 20000);
+}
+
+Test(raft_log, a_log_without_entries_goes_on_behind_its_last)
+{
+    lm_raft_log_t *log = filled(5000);
+    for (uint64_t i = 4000; i <= 5000; i++) lm_raft_log_trim(log, i);
+    cr_assert_eq(lm_raft_log_first_index(log), 5001);
+    cr_assert_eq(lm_raft_log_last_index(log), 5000);
+    cr_assert_eq(lm_raft_log_term(log, 5000), 5000);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 5000), 0);
+    lm_raft_buffer_t *one = buffer("abcdefgh");
+    cr_assert_eq(lm_raft_log_append(log, 5000, LM_RAFT_COMMAND, lm_bytes("abcdefgh", 8), one),
+                 5001);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 5001), 8);
+    lm_raft_log_truncate(log, 5001);
+    cr_assert_eq(lm_raft_log_last_index(log), 5000);
+    lm_raft_log_begin(log, 1000000, 9000);
+    cr_assert_eq(lm_raft_log_last_index(log), 1000000);
+    cr_assert_eq(lm_raft_log_term(log, 1000000), 9000);
+    cr_assert_eq(lm_raft_log_append(log, 9001, LM_RAFT_COMMAND, lm_bytes("abcdefgh", 8), one),
+                 1000001);
+    cr_assert_eq(lm_raft_log_get(log, 1000001)->term, 9001);
+    cr_assert_eq(lm_raft_log_bytes(log, 1, 1000001), 8);
+    lm_raft_log_begin(log, 7, 0);
+    cr_assert_eq(lm_raft_log_term(log, 7), 0);
+    cr_assert_eq(lm_raft_log_append(log, 1, LM_RAFT_COMMAND, lm_bytes("abcdefgh", 8), one), 8);
+    cr_assert_eq(lm_raft_log_term(log, 8), 1);
+    lm_raft_buffer_drop(&one);
+    lm_raft_log_destroy(&log);
+    cr_assert_eq(released, 5001);
+}

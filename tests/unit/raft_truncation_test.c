@@ -7,6 +7,7 @@
 
 #include "base_arena.h"
 #include "base_log.h"
+#include "raft_known.h"
 #include "raft_uv_disk.h"
 
 static char path[64];
@@ -59,21 +60,10 @@ static void teardown(void)
 
 TestSuite(raft_truncation, .init = setup, .fini = teardown);
 
-static lm_raft_identity_t identity(lm_raft_stage_t stage)
-{
-    return (lm_raft_identity_t){.stage = stage,
-                                .region = "r",
-                                .node = "n1",
-                                .cluster_id = "00112233445566778899aabbccddeeff",
-                                .history_id = "ffeeddccbbaa99887766554433221100",
-                                .n_servers = 1,
-                                .servers = {{77, "n1"}}};
-}
-
 static lm_raft_disk_t *start(bool bootstrap, lm_raft_done_t **loaded)
 {
     lm_raft_disk_t *disk = lm_raft_uv_disk_new(report, NULL, NULL);
-    lm_raft_identity_t who = identity(LM_RAFT_STARTED);
+    lm_raft_identity_t who = known_identity(LM_RAFT_STARTED, 1);
     disk->open(disk, path, "r", "n1");
     expect(LM_RAFT_DONE_OPENED);
     disk->load(disk, &who, bootstrap);

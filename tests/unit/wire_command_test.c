@@ -53,6 +53,20 @@ static lm_rc_t decode(lm_bytes_t entry, lm_wire_error_t *error)
     return lm_wire_command_decode(entry, arena, &commands, &n, error);
 }
 
+static const uint8_t secret_bytes[LM_SESSION_SECRET_BYTES] = {0, 255, 7};
+
+/** That command, made in a session. */
+static lm_command_t in_session(lm_command_t command)
+{
+    command.session = UINT64_C(1) << 47;
+    command.secret = lm_bytes(secret_bytes, sizeof secret_bytes);
+    command.request_number = 9;
+    command.done_below = 8;
+    command.key.owner = command.key.request_id = lm_bytes(NULL, 0);
+    if (command.kind == LM_COMMAND_ACQUIRE) command.ttl_ms = 0;
+    return command;
+}
+
 static void assert_equal(const lm_command_t *a, const lm_command_t *b)
 {
     cr_assert_eq(a->kind, b->kind);
@@ -71,6 +85,10 @@ static void assert_equal(const lm_command_t *a, const lm_command_t *b)
     cr_assert_eq(a->claim, b->claim);
     cr_assert_eq(a->basis, b->basis);
     cr_assert_eq(a->wait_number, b->wait_number);
+    cr_assert_eq(a->session, b->session);
+    cr_assert(lm_bytes_equal(a->secret, b->secret));
+    cr_assert_eq(a->request_number, b->request_number);
+    cr_assert_eq(a->done_below, b->done_below);
     cr_assert_eq(memcmp(&a->settings, &b->settings, sizeof a->settings), 0);
 }
 
@@ -90,6 +108,7 @@ Test(wire_command, every_kind_comes_back_as_it_was)
     lm_request_key_t key = acquire().key;
     lm_bytes_t name = lm_bytes_of("a");
     lm_pair_t pair = {.term = 9, .boot_id = 8, .counter = 7};
+    lm_bytes_t secret = lm_bytes(secret_bytes, sizeof secret_bytes);
     const lm_command_t all[] = {
         takeover(),
         acquire(),
@@ -112,6 +131,26 @@ Test(wire_command, every_kind_comes_back_as_it_was)
         {.kind = LM_COMMAND_ABANDON, .pair = pair, .name = name, .hold = 4},
         {.kind = LM_COMMAND_WAIT_TIMEOUT, .pair = pair, .name = name, .wait_number = 5},
         {.kind = LM_COMMAND_CANCEL, .key = key},
+        in_session(acquire()),
+        in_session((lm_command_t){.kind = LM_COMMAND_RELEASE, .name = name, .hold = 3}),
+        in_session((lm_command_t){.kind = LM_COMMAND_CANCEL}),
+        {.kind = LM_COMMAND_OPEN_SESSION,
+         .key = key,
+         .body_hash = 5,
+         .ttl_ms = LM_TTL_MS_MAX,
+         .secret = secret,
+         .stamp = 4,
+         .seen = true},
+        {.kind = LM_COMMAND_KEEP_ALIVE,
+         .key.identity = key.identity,
+         .session = 1,
+         .secret = secret,
+         .done_below = UINT64_MAX},
+        {.kind = LM_COMMAND_CLOSE_SESSION,
+         .key.identity = key.identity,
+         .session = UINT64_MAX,
+         .secret = secret},
+        {.kind = LM_COMMAND_EXPIRE_SESSION, .pair = pair, .session = 2, .basis = 3},
     };
     size_t n = sizeof all / sizeof *all;
     for (size_t i = 0; i < n; i++) assert_round_trip(&all[i], 1);
@@ -197,14 +236,15 @@ Test(wire_command, numbers_at_their_limits_and_one_beyond)
 
 Test(wire_command, kinds_and_pairs)
 {
-    const uint32_t unknown[] = {0, 1, 11, 12, UINT32_MAX};
+    const uint32_t unknown[] = {0, 1, 15, 16, UINT32_MAX};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         lm_command_t command = acquire();
         command.kind = (lm_command_kind_t)unknown[i];
         assert_rule(&command, "kind");
     }
-    const lm_command_kind_t verdicts[] = {LM_COMMAND_TAKEOVER, LM_COMMAND_EXPIRE, LM_COMMAND_LEAVE,
-                                          LM_COMMAND_ABANDON, LM_COMMAND_WAIT_TIMEOUT};
+    const lm_command_kind_t verdicts[] = {LM_COMMAND_TAKEOVER,     LM_COMMAND_EXPIRE,
+                                          LM_COMMAND_LEAVE,        LM_COMMAND_ABANDON,
+                                          LM_COMMAND_WAIT_TIMEOUT, LM_COMMAND_EXPIRE_SESSION};
     for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
         lm_command_t command = acquire();
         command.kind = verdicts[i];
@@ -226,6 +266,8 @@ Test(wire_command, s4_settings_of_a_takeover)
         {&command.settings.locks_max, "locks_max", LM_LOCKS_MAX},
         {&command.settings.holds_per_owner_max, "holds_per_owner_max", LM_HOLDS_PER_OWNER_MAX},
         {&command.settings.record_ring_size, "record_ring_size", LM_RECORD_RING_MAX},
+        {&command.settings.sessions_max, "sessions_max", LM_SESSIONS_MAX},
+        {&command.settings.session_window, "session_window", LM_SESSION_WINDOW_MAX},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint32_t good = *rows[i].value;
@@ -263,6 +305,45 @@ Test(wire_command, the_largest_batch_fits_and_one_command_more_is_refused)
     cr_assert_str_eq(error.field, "commands");
 }
 
+enum { KINDS = LM_COMMAND_EXPIRE_SESSION - LM_COMMAND_TAKEOVER + 1 };
+
+Test(wire_command, s12c_what_a_command_in_a_session_must_have)
+{
+    lm_command_t good = in_session(acquire()), command = good;
+    assert_rule(&command, NULL);
+    command.ttl_ms = 1;
+    assert_rule(&command, "ttl_ms");
+    command = good;
+    command.key.owner = lm_bytes_of("o");
+    assert_rule(&command, "owner");
+    command = good;
+    command.key.request_id = lm_bytes_of("1");
+    assert_rule(&command, "request_id");
+    command.request_number = 0;
+    assert_rule(&command, NULL);
+    command.key.request_id.size = 0;
+    assert_rule(&command, "request_id");
+    command = good;
+    command.secret.size--;
+    assert_rule(&command, "secret");
+    command = good;
+    command.session = 0;
+    assert_rule(&command, "session");
+    command.kind = LM_COMMAND_KEEP_ALIVE;
+    assert_rule(&command, "session");
+    command.session = 1;
+    assert_rule(&command, NULL);
+    command.secret.size = 0;
+    assert_rule(&command, "secret");
+    command.kind = LM_COMMAND_OPEN_SESSION;
+    command.key = acquire().key;
+    assert_rule(&command, "secret");
+    command.secret = good.secret;
+    assert_rule(&command, "ttl_ms");
+    command.ttl_ms = 1;
+    assert_rule(&command, NULL);
+}
+
 Test(wire_command, worst_commands_stay_within_their_bound)
 {
     lm_command_t command = acquire();
@@ -273,10 +354,19 @@ Test(wire_command, worst_commands_stay_within_their_bound)
     command.ttl_ms = LM_TTL_MS_MAX;
     command.stamp = command.hold = command.claim = command.basis = UINT64_MAX;
     command.wait_number = UINT64_MAX;
-    command.settings = (lm_settings_t){LM_SEMANTICS_LEVEL, LM_WAITERS_PER_LOCK_MAX, LM_LOCKS_MAX,
-                                       LM_HOLDS_PER_OWNER_MAX, LM_RECORD_RING_MAX};
-    for (uint32_t kind = LM_COMMAND_TAKEOVER; kind <= LM_COMMAND_CANCEL; kind++) {
-        command.kind = (lm_command_kind_t)kind;
+    command.settings = (lm_settings_t){
+        LM_SEMANTICS_LEVEL, LM_WAITERS_PER_LOCK_MAX, LM_LOCKS_MAX,         LM_HOLDS_PER_OWNER_MAX,
+        LM_RECORD_RING_MAX, LM_SESSIONS_MAX,         LM_SESSION_WINDOW_MAX};
+    for (uint32_t i = 0; i < 2 * KINDS; i++) {
+        command.kind = (lm_command_kind_t)(LM_COMMAND_TAKEOVER + i % KINDS);
+        if (i >= KINDS) command.key.owner = lm_bytes(NULL, 0);
+        bool in = i >= KINDS || command.kind >= LM_COMMAND_OPEN_SESSION;
+        command.session = command.done_below = in ? UINT64_MAX : 0;
+        command.secret = lm_bytes(secret_bytes, in ? sizeof secret_bytes : 0);
+        command.ttl_ms = i == KINDS + LM_COMMAND_ACQUIRE - LM_COMMAND_TAKEOVER ? 0 : LM_TTL_MS_MAX;
+        bool needs_owner =
+            command.kind == LM_COMMAND_OPEN_SESSION || command.kind == LM_COMMAND_RENEW;
+        if (i >= KINDS && needs_owner) continue;
         lm_bytes_t entry = lm_wire_command_encode(&command, 1, arena);
         cr_assert_leq(entry.size, lm_wire_command_bytes_max(&command));
     }

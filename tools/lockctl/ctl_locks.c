@@ -33,12 +33,12 @@ static int exit_of(const lm_client_result_t *result)
 int ctl_fail(const ctl_options_t *options, const lm_client_result_t *result)
 {
     if (!options->quiet)
-        fprintf(stderr, "lockctl: %s: %s%s%s\n", result->endpoint, result->text,
-                result->own ? " " : "", result->own ? lm_rc_name(result->code) : "");
+        fprintf(stderr, "lockctl: %s%s%s%s%s\n", result->endpoint, *result->endpoint ? ": " : "",
+                result->text, result->own ? " " : "", result->own ? lm_rc_name(result->code) : "");
     return exit_of(result);
 }
 
-static bool has_words(const ctl_options_t *options, int least, int most, const char *what)
+bool ctl_has_words(const ctl_options_t *options, int least, int most, const char *what)
 {
     if (options->n_words - 1 >= least && options->n_words - 1 <= most) return true;
     fprintf(stderr, "lockctl: %s takes %s\n", options->words[0], what);
@@ -52,9 +52,8 @@ static bool needs(const char *value, const char *option)
     return false;
 }
 
-/** Makes a call, shows its answer, and gives the exit code. */
-static int call_and_show(lm_client_t *client, const ctl_options_t *options,
-                         lm_client_method_t method, const void *request, const char *simple)
+int ctl_call_and_show(lm_client_t *client, const ctl_options_t *options, lm_client_method_t method,
+                      const void *request, const char *simple)
 {
     lm_arena_t *arena = lm_arena_new();
     const void *message = NULL;
@@ -75,28 +74,47 @@ static int call_and_show(lm_client_t *client, const ctl_options_t *options,
 /** What release and renew need besides a name. */
 static bool has_hold(const ctl_options_t *options)
 {
-    return has_words(options, 1, 1, "the name of a lock") && needs(options->owner, "--owner") &&
+    return ctl_has_words(options, 1, 1, "the name of a lock") &&
+           (options->session_id || needs(options->owner, "--owner")) &&
            needs(options->hold_id, "--hold-id");
 }
 
-lm_api_acquire_request_t ctl_acquire_request(const ctl_options_t *options, int64_t wait_ms,
-                                             const char *owner)
+lm_api_lock_mode_t ctl_mode(const ctl_options_t *options)
 {
-    return (lm_api_acquire_request_t){
-        .name = lm_bytes_of(options->words[1]),
-        .owner = lm_bytes_of(options->owner ? options->owner : owner),
-        .request_id = lm_bytes_of(options->request_id),
-        .mode = options->shared ? LM_API_LOCK_MODE_SHARED : LM_API_LOCK_MODE_EXCLUSIVE,
-        .ttl_ms = options->ttl_ms > 0 ? options->ttl_ms : 0,
-        .wait_ms = wait_ms,
-    };
+    return options->shared ? LM_API_LOCK_MODE_SHARED : LM_API_LOCK_MODE_EXCLUSIVE;
+}
+
+/** The session of a request, in *part; *in stays NULL without --session. False: no secret. */
+static bool enter(const ctl_options_t *options, lm_api_session_part_t *part,
+                  lm_api_session_part_t **in)
+{
+    *in = NULL;
+    if (!options->session_id) return true;
+    const char *secret = ctl_secret(options);
+    if (!secret) return false;
+    *part = (lm_api_session_part_t){.session_id = lm_bytes_of(options->session_id),
+                                    .secret = lm_bytes_of(secret)};
+    *in = part;
+    return true;
 }
 
 int ctl_acquire(lm_client_t *client, const ctl_options_t *options)
 {
-    if (!has_words(options, 1, 1, "the name of a lock")) return CTL_USAGE;
+    if (!ctl_has_words(options, 1, 1, "the name of a lock")) return CTL_USAGE;
+    lm_api_session_part_t part;
+    lm_api_session_part_t *session;
+    if (!enter(options, &part, &session)) return CTL_USAGE;
     int64_t wait_ms = ctl_wait_ms(options, 0);
-    lm_api_acquire_request_t request = ctl_acquire_request(options, wait_ms, ctl_make_owner());
+    const char *owner = options->owner ? options->owner : ctl_make_owner();
+    lm_api_acquire_request_t request = {
+        .name = lm_bytes_of(options->words[1]),
+        .owner = lm_bytes_of(session ? NULL : owner),
+        .request_id = lm_bytes_of(options->request_id),
+        .mode = ctl_mode(options),
+        .ttl_ms = options->ttl_ms > 0 ? options->ttl_ms : 0,
+        .wait_ms = wait_ms,
+        .session = session,
+    };
     lm_arena_t *arena = lm_arena_new();
     const void *message = NULL;
     lm_client_result_t result = lm_client_call(client, LM_CLIENT_ACQUIRE, &request,
@@ -107,8 +125,7 @@ int ctl_acquire(lm_client_t *client, const ctl_options_t *options)
     } else {
         const lm_api_acquire_response_t *r = message;
         json_t *json = ctl_json_of(lm_client_response_type(LM_CLIENT_ACQUIRE), r);
-        json_object_set_new(json, "owner",
-                            json_stringn((const char *)request.owner.data, request.owner.size));
+        if (!session) json_object_set_new(json, "owner", json_string(owner));
         ctl_print(options, json, NULL, "token");
         json_decref(json);
         code = r->result == LM_API_ACQUIRE_RESULT_GRANTED ? CTL_OK : (int)options->conflict_code;
@@ -119,33 +136,37 @@ int ctl_acquire(lm_client_t *client, const ctl_options_t *options)
 
 int ctl_release(lm_client_t *client, const ctl_options_t *options)
 {
-    if (!has_hold(options)) return CTL_USAGE;
+    lm_api_session_part_t part;
+    lm_api_session_part_t *session;
+    if (!has_hold(options) || !enter(options, &part, &session)) return CTL_USAGE;
     lm_api_release_request_t request = {
         .name = lm_bytes_of(options->words[1]),
         .owner = lm_bytes_of(options->owner),
         .hold_id = lm_bytes_of(options->hold_id),
         .request_id = lm_bytes_of(options->request_id),
+        .session = session,
     };
-    return call_and_show(client, options, LM_CLIENT_RELEASE, &request, "token");
+    return ctl_call_and_show(client, options, LM_CLIENT_RELEASE, &request, "token");
 }
 
 int ctl_renew(lm_client_t *client, const ctl_options_t *options)
 {
-    if (!has_hold(options)) return CTL_USAGE;
+    if (!has_hold(options) || !needs(options->owner, "--owner")) return CTL_USAGE;
     lm_api_renew_request_t request = {
         .name = lm_bytes_of(options->words[1]),
         .owner = lm_bytes_of(options->owner),
         .hold_id = lm_bytes_of(options->hold_id),
         .ttl_ms = options->ttl_ms > 0 ? options->ttl_ms : 0,
     };
-    return call_and_show(client, options, LM_CLIENT_RENEW, &request, "leaseRemainingMs");
+    return ctl_call_and_show(client, options, LM_CLIENT_RENEW, &request, "leaseRemainingMs");
 }
 
 int ctl_get(lm_client_t *client, const ctl_options_t *options)
 {
-    if (!has_words(options, 1, 1, "the name of a lock")) return CTL_USAGE;
+    if (!ctl_has_words(options, 1, 1, "the name of a lock")) return CTL_USAGE;
     lm_api_get_request_t request = {.name = lm_bytes_of(options->words[1])};
-    return call_and_show(client, options, LM_CLIENT_GET, &request, "lock.holders.0.owner");
+    return ctl_call_and_show(client, options, LM_CLIENT_GET, &request,
+                             "lock.holders.0.owner|lock.holders.0.client");
 }
 
 /** Adds one page of locks to the list and says where the next begins; "" after the last. */
@@ -169,13 +190,13 @@ static lm_client_result_t fetch_page(lm_client_t *client, const ctl_options_t *o
 int ctl_list(lm_client_t *client, const ctl_options_t *options)
 {
     static const ctl_column_t columns[] = {{"NAME", "name"},
-                                           {"OWNER", "holders.0.owner"},
+                                           {"OWNER", "holders.0.owner|holders.0.client"},
                                            {"MODE", "holders.0.mode"},
                                            {"TOKEN", "holders.0.token"},
                                            {"HOLDERS", "holderCount"},
                                            {"WAITERS", "waiterCount"},
                                            {NULL, NULL}};
-    if (!has_words(options, 0, 1, "at most one prefix")) return CTL_USAGE;
+    if (!ctl_has_words(options, 0, 1, "at most one prefix")) return CTL_USAGE;
     const char *prefix = options->n_words > 1 ? options->words[1] : "";
     lm_arena_t *arena = lm_arena_new();
     json_t *list = json_array();

@@ -19,6 +19,11 @@ static const verb_row_t verbs[] = {
     {"renew", ctl_renew, "NAME                  start its TTL again (--owner, --hold-id)"},
     {"get", ctl_get, "NAME                  show who holds it and who waits"},
     {"list", ctl_list, "[PREFIX]              show locks"},
+    {"session", ctl_session, "open                  one lease for many locks; prints its secret"},
+    {"", NULL, "keepalive|close|show [ID]  keep it until told to stop, end it, show it"},
+    {"", NULL, "list                  show the sessions of the region"},
+    {"ping", ctl_ping,
+     "NAME                  take and give back a lock, again and again, and say how it goes"},
     {"status", ctl_status, "                      show every node of the region"},
     {"health", ctl_health, "                      0 if a lock could be taken now"},
     {"regions", ctl_regions, "                      show other regions"},
@@ -27,6 +32,10 @@ static const verb_row_t verbs[] = {
 static const char options_help[] =
     "Options, before or behind the verb:\n"
     "  --endpoints A,B,...   host:port of nodes (LOCKCTL_ENDPOINTS; 127.0.0.1:9090)\n"
+    "  --cacert FILE         authorities that sign the nodes: connects by TLS (LOCKCTL_CACERT)\n"
+    "  --cert FILE, --key FILE  own certificate and its key (LOCKCTL_CERT, LOCKCTL_KEY)\n"
+    "  --server-name NAME    in the nodes' certificates, if not the host (LOCKCTL_SERVER_NAME)\n"
+    "  --token-file FILE     bearer token (LOCKCTL_TOKEN_FILE, or LOCKCTL_TOKEN itself)\n"
     "  --timeout TIME        for the whole call, besides waiting for a lock (5s)\n"
     "  -o, --output FORM     table, json, yaml or simple\n"
     "  -q, --quiet           print nothing\n"
@@ -34,9 +43,14 @@ static const char options_help[] =
     "  -w, --wait TIME       wait that long for the lock    -n, --no-wait   not at all\n"
     "  -s, --shared          shared mode                    -x, --exclusive (default)\n"
     "  --owner NAME          who wants it                   --hold-id ID    which hold\n"
+    "  --session ID          in that session, which then is the owner: acquire, release, run\n"
+    "  --secret S, --secret-file FILE   of that session (LOCKCTL_SECRET); session open writes "
+    "FILE\n"
+    "  --once                session keepalive: one keep-alive, and show its answer\n"
     "  --request-id ID       names the request for repeats  --limit N       of list\n"
+    "  -i, --interval TIME   of ping, between two locks (100ms)  -c, --count N  at most so many\n"
     "  -E, --conflict-exit-code N   instead of 1 when the lock is not to be had\n"
-    "  --kill-after TIME     between TERM and KILL when run loses its lock (5s)\n"
+    "  --kill-after TIME     between TERM and KILL when run loses its session (5s)\n"
     "Times: 30s, 500ms, 2m, 1h; a bare number means seconds.\n"
     "Exit codes: 0 ok, 1 not acquired, 2 usage, 3 unavailable, 4 lost, 5 denied, 124 timeout,\n"
     "128+n ended by signal n; run ends with the code of its command.\n";
@@ -49,14 +63,24 @@ static void print_help(FILE *out)
     fprintf(out, "  version                        show the version\n\n%s", options_help);
 }
 
+/** Those that go on until they are told to stop see to the signals themselves. */
+static bool watches_signals(const ctl_options_t *options)
+{
+    if (strcmp(options->words[0], "run") == 0 || strcmp(options->words[0], "ping") == 0)
+        return true;
+    return options->n_words > 1 && strcmp(options->words[0], "session") == 0 &&
+           strcmp(options->words[1], "keepalive") == 0 && !options->once;
+}
+
 static int run_verb(const ctl_options_t *options)
 {
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
-        if (strcmp(options->words[0], verbs[i].name) != 0) continue;
-        if (verbs[i].verb == ctl_run) ctl_run_prepare();
-        lm_client_t *client = lm_client_open(options->endpoints);
+        if (!verbs[i].verb || strcmp(options->words[0], verbs[i].name) != 0) continue;
+        if (watches_signals(options)) ctl_block_signals();
+        char problem[256];
+        lm_client_t *client = lm_client_open_tls(options->endpoints, &options->tls, problem);
         if (!client) {
-            fprintf(stderr, "lockctl: --endpoints takes 1 to 32 addresses\n");
+            fprintf(stderr, "lockctl: %s\n", problem);
             return CTL_USAGE;
         }
         int code = verbs[i].verb(client, options);
@@ -75,6 +99,7 @@ int main(int argc, char **argv)
         return CTL_OK;
     }
     signal(SIGPIPE, SIG_IGN);
+    lm_client_silence();
     ctl_options_t options;
     int code = CTL_USAGE;
     if (!ctl_options_read(argc, argv, &options)) {

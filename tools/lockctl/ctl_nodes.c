@@ -37,7 +37,7 @@ static lm_client_t *client_of_members(lm_client_t *client, const ctl_options_t *
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? "," : "", address);
     }
     json_decref(one);
-    return used ? lm_client_open(list) : NULL;
+    return used ? lm_client_open_tls(list, &options->tls, NULL) : NULL;
 }
 
 int ctl_status(lm_client_t *client, const ctl_options_t *options)
@@ -53,6 +53,7 @@ int ctl_status(lm_client_t *client, const ctl_options_t *options)
                                            {"LOCKS", "locks"},
                                            {"HOLDS", "holds"},
                                            {"WAITERS", "waiters"},
+                                           {"SESSIONS", "sessions"},
                                            {"STATE HASH", "stateHash"},
                                            {"VERSION", "version"},
                                            {"PROBLEM", "problem"},
@@ -95,7 +96,10 @@ int ctl_health(lm_client_t *client, const ctl_options_t *options)
     ctl_print(options, json, NULL, "status");
     json_decref(json);
     lm_arena_destroy(&arena);
-    return healthy ? CTL_OK : CTL_UNAVAILABLE;
+    if (healthy) return CTL_OK;
+    return result.code == LM_RC_PERMISSION_DENIED || result.code == LM_RC_UNAUTHENTICATED
+               ? CTL_DENIED
+               : CTL_UNAVAILABLE;
 }
 
 int ctl_regions(lm_client_t *client, const ctl_options_t *options)

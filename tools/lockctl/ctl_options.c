@@ -21,12 +21,21 @@ typedef struct {
 
 static const option_t table[] = {
     {{"--endpoints"}, TEXT, AT(endpoints)},
+    {{"--cacert"}, TEXT, AT(tls.ca)},
+    {{"--cert"}, TEXT, AT(tls.cert)},
+    {{"--key"}, TEXT, AT(tls.key)},
+    {{"--server-name"}, TEXT, AT(tls.server_name)},
+    {{"--token-file"}, TEXT, AT(tls.token_file)},
     {{"--timeout"}, DURATION, AT(timeout_ms)},
     {{"-o", "--output"}, FORM, AT(form)},
     {{"-q", "--quiet"}, FLAG, AT(quiet)},
     {{"--owner"}, TEXT, AT(owner)},
     {{"--hold-id"}, TEXT, AT(hold_id)},
     {{"--request-id"}, TEXT, AT(request_id)},
+    {{"--session"}, TEXT, AT(session_id)},
+    {{"--secret"}, TEXT, AT(secret)},
+    {{"--secret-file"}, TEXT, AT(secret_file)},
+    {{"--once"}, FLAG, AT(once)},
     {{"--ttl"}, DURATION, AT(ttl_ms)},
     {{"-w", "--wait"}, DURATION, AT(wait_ms)},
     {{"-n", "--no-wait"}, FLAG, AT(no_wait)},
@@ -35,6 +44,8 @@ static const option_t table[] = {
     {{"-E", "--conflict-exit-code"}, NUMBER, AT(conflict_code)},
     {{"--kill-after"}, DURATION, AT(kill_after_ms)},
     {{"--limit"}, NUMBER, AT(limit)},
+    {{"-i", "--interval"}, DURATION, AT(interval_ms)},
+    {{"-c", "--count"}, NUMBER, AT(count)},
 };
 
 static const char *const form_names[] = {"table", "json", "yaml", "simple"};
@@ -141,6 +152,12 @@ static bool check(const ctl_options_t *o)
         problem = "--shared and --exclusive exclude each other";
     else if (o->no_wait && o->wait_ms >= 0)
         problem = "--no-wait and --wait exclude each other";
+    else if (o->secret && o->secret_file)
+        problem = "--secret and --secret-file exclude each other";
+    else if (o->session_id && o->owner)
+        problem = "--session and --owner exclude each other: the session is the owner";
+    else if (o->session_id && o->ttl_ms >= 0)
+        problem = "--session and --ttl exclude each other: the lease is the session's";
     else if (o->conflict_code > 255)
         problem = "--conflict-exit-code must be at most 255";
     else if (o->timeout_ms == 0)
@@ -154,12 +171,20 @@ bool ctl_options_read(int argc, char **argv, ctl_options_t *options)
     const char *endpoints = getenv("LOCKCTL_ENDPOINTS");
     *options = (ctl_options_t){
         .endpoints = endpoints && *endpoints ? endpoints : "127.0.0.1:9090",
+        .tls = {.ca = getenv("LOCKCTL_CACERT"),
+                .cert = getenv("LOCKCTL_CERT"),
+                .key = getenv("LOCKCTL_KEY"),
+                .server_name = getenv("LOCKCTL_SERVER_NAME"),
+                .token_file = getenv("LOCKCTL_TOKEN_FILE"),
+                .token = getenv("LOCKCTL_TOKEN")},
         .timeout_ms = -1,
         .ttl_ms = -1,
         .wait_ms = -1,
         .conflict_code = CTL_NOT_ACQUIRED,
         .kill_after_ms = 5000,
         .limit = -1,
+        .interval_ms = -1,
+        .count = -1,
         .words = calloc((size_t)argc + 1, sizeof(char *)),
     };
     for (int i = 1; i < argc; i++) {
@@ -172,6 +197,8 @@ bool ctl_options_read(int argc, char **argv, ctl_options_t *options)
         else if (!read_option(argc, argv, &i, options))
             return false;
     }
+    /* What the command line says counts more than what the environment says. */
+    if (options->tls.token_file != getenv("LOCKCTL_TOKEN_FILE")) options->tls.token = NULL;
     return check(options);
 }
 

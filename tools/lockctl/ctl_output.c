@@ -168,14 +168,26 @@ static void print_members(const json_t *object, const char *prefix)
 }
 
 /** Member of an object by a dotted path; list elements by number. */
-static const json_t *member_at(const json_t *value, const char *path)
+static const json_t *member_on(const json_t *value, char *path)
 {
-    char copy[128], *rest = copy, *part;
-    snprintf(copy, sizeof copy, "%s", path);
-    while (value && (part = strsep(&rest, ".")))
+    char *part;
+    while (value && (part = strsep(&path, ".")))
         value = json_is_array(value) ? json_array_get(value, strtoul(part, NULL, 10))
                                      : json_object_get(value, part);
     return value;
+}
+
+/** The first of the paths, with | between them, that leads to something; else the last. */
+static const json_t *member_at(const json_t *value, const char *paths)
+{
+    char copy[128], *rest = copy, *path;
+    const json_t *member = NULL;
+    snprintf(copy, sizeof copy, "%s", paths);
+    while ((path = strsep(&rest, "|"))) {
+        member = member_on(value, path);
+        if (member && (!json_is_string(member) || json_string_length(member))) break;
+    }
+    return member;
 }
 
 static void print_rows(const json_t *list, const ctl_column_t *columns)

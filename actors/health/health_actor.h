@@ -1,0 +1,10 @@
+/* The health actor from hand-over to end, the same in every host. */
+#ifndef LM_HEALTH_ACTOR_H
+#define LM_HEALTH_ACTOR_H
+
+#include "act_host.h"
+
+/** Runs the health actor until it ends; an lm_actor_run_t. */
+lm_exit_t lm_health_actor_run(const lm_process_t *process);
+
+#endif
