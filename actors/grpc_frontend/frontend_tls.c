@@ -39,7 +39,7 @@ struct lm_frontend_tls {
     port_t ports[LM_PORTS];
     uint64_t look_at_us;
     lm_tls_stamp_t stamp; /* of the files that were tried last */
-    char why[WHY_BYTES];  /* the fault that was told last */
+    char why[WHY_BYTES];  /* the fault that was told last; empty: they are in use */
 
     pthread_mutex_t lock; /* guards what follows */
     lm_tls_files_t files;
@@ -108,7 +108,8 @@ void lm_frontend_tls_poll(lm_frontend_tls_t *tls, uint64_t now_us)
     if (now_us < tls->look_at_us) return;
     tls->look_at_us = now_us + LOOK_EVERY_US;
     lm_tls_stamp_t stamp = lm_tls_files_stamp(&tls->paths);
-    if (lm_tls_stamp_equal(&stamp, &tls->stamp)) return;
+    /* What is refused may come right by itself: a certificate whose time is still to come. */
+    if (lm_tls_stamp_equal(&stamp, &tls->stamp) && !*tls->why) return;
     char why[WHY_BYTES];
     if (load(tls, why)) {
         tls->why[0] = 0;

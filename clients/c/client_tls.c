@@ -16,6 +16,7 @@ struct lm_client_secrets {
     lm_client_tls_t tls; /* owns its texts, all there */
     lm_tls_paths_t paths, token_path;
     lm_tls_stamp_t stamp, token_stamp; /* of the files that were tried last */
+    bool refused;                      /* they could not be used */
 };
 
 static char *copy_of(const char *text) { return strdup(text ? text : ""); }
@@ -172,5 +173,9 @@ grpc_channel_credentials *lm_client_secrets_renewed(lm_client_secrets_t *s)
     lm_tls_stamp_t token_stamp = lm_tls_files_stamp(&s->token_path);
     bool same =
         lm_tls_stamp_equal(&stamp, &s->stamp) && lm_tls_stamp_equal(&token_stamp, &s->token_stamp);
-    return same ? NULL : lm_client_secrets_read(s, NULL);
+    /* What was refused may come right by itself: a certificate whose time is still to come. */
+    if (same && !s->refused) return NULL;
+    grpc_channel_credentials *credentials = lm_client_secrets_read(s, NULL);
+    s->refused = !credentials;
+    return credentials;
 }

@@ -21,7 +21,7 @@ const lm_client_tls_t *lm_client_secrets_tls(const lm_client_secrets_t *secrets)
 grpc_channel_credentials *lm_client_secrets_read(lm_client_secrets_t *secrets, char problem[256]);
 
 /** The same if a file has changed since they were read last; NULL if none has, or if what is there
- *  cannot be used. */
+ *  cannot be used. Then it is tried again whenever this is called, changed or not. */
 grpc_channel_credentials *lm_client_secrets_renewed(lm_client_secrets_t *secrets);
 
 #endif

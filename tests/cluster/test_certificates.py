@@ -12,55 +12,12 @@ import grpc
 
 import stubs
 from calls import Client, channel, refusal_of, wait_for_answer, wait_for_refusal
-from certs import Certs
+from certs import Certs, from_soon, make_odd
 from cluster_case import ClusterCase, main
 from region import BIN, Region, clean_environment, wait_for
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 NO_CONNECTION = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-
-AUTHORITY = """
-[ca]
-default_ca = own
-[own]
-database = {folder}/index
-new_certs_dir = {folder}
-certificate = {signer}/ca.crt
-private_key = {signer}/ca.key
-rand_serial = yes
-unique_subject = no
-default_md = sha256
-policy = any
-x509_extensions = extensions
-[any]
-commonName = supplied
-[extensions]
-basicConstraints = critical,CA:FALSE
-keyUsage = critical,digitalSignature
-extendedKeyUsage = {usage}
-subjectAltName = {names}
-"""
-
-
-def make_odd(certs, file, names, usage="serverAuth,clientAuth", days=("20200101", "20910101"),
-             signer=None):
-    """file.crt and file.key in the folder of certs, as scripts/certs makes none."""
-    folder = certs.path(file + ".work")
-    os.mkdir(folder)
-    key, csr, settings = (certs.path(file + end) for end in (".key", ".csr", ".cfg"))
-    open(os.path.join(folder, "index"), "w").close()
-    with open(settings, "w", encoding="ascii") as text:
-        text.write(AUTHORITY.format(
-            folder=folder, signer=(signer or certs).folder, usage=usage,
-            names=",".join(("IP:" if name[0].isdigit() else "DNS:") + name for name in names)))
-    for command in (
-            ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-keyout", key, "-subj", "/CN=odd", "-out", csr],
-            ["ca", "-batch", "-notext", "-config", settings, "-in", csr, "-out",
-             certs.path(file + ".crt"), "-startdate", days[0] + "000000Z", "-enddate",
-             days[1] + "000000Z"]):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
-
 
 EXPIRED, EARLY = ("20200101", "20210101"), ("20900101", "20910101")
 
@@ -295,6 +252,19 @@ class Change(ClusterCase):
         refusal = refusal_of(lambda: client.get("change/any", timeout=3))
         self.assertIsNone(refusal.reason, refusal)
         self.assertEqual(pids, {node.name: node.actor_pids() for node in self.region.nodes})
+
+    def test_a_renewed_certificate_whose_time_is_to_come_is_used_when_it_has(self):
+        node = self.region.node(1)
+        make_odd(self.certs, "soon", [node.name, "test", "localhost", "127.0.0.1"],
+                 days=from_soon(6))
+        refused = node.log().count("is not valid before")
+        read = node.log().count("are read again")
+        self.put(node.name + ".key", self.certs.read("soon.key"))
+        self.put(node.name + ".crt", self.certs.read("soon.crt"))
+        wait_for("it is refused", lambda: node.log().count("is not valid before") == refused + 1, 5)
+        self.assertEqual(node.log().count("are read again"), read)
+        wait_for("it is used", lambda: node.log().count("are read again") == read + 1, 20)
+        self.assertEqual(node.log().count("is not valid before"), refused + 1)
 
 
 if __name__ == "__main__":

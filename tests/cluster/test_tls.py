@@ -13,7 +13,7 @@ import grpc
 
 import stubs
 from calls import GRANTED, Client, channel, refusal_of, wait_for_answer, wait_for_refusal
-from certs import Certs
+from certs import Certs, from_soon, make_odd
 from cluster_case import ClusterCase, main, needs_processes
 from region import BIN, Region, clean_environment, wait_for
 
@@ -505,9 +505,14 @@ class RenewedClients(ClusterCase):
         self.renew("own.key", self.after, "tester.key")
         time.sleep(2.5)
         self.assertIsNone(holder.poll())
-        self.renew("own.crt", self.after, "tester.crt")
+        # Nor a certificate whose time is still to come; it is when that has come.
+        make_odd(self.after, "soon", ["tester"], usage="clientAuth", days=from_soon(4))
+        self.renew("own.key", self.after, "soon.key")
+        self.renew("own.crt", self.after, "soon.crt")
         self.renew("clients.crt", self.after, "ca.crt")
         wait_for("the node knows new clients", lambda: self.knows(self.after), 20)
+        time.sleep(6)
+        self.assertIsNone(holder.poll())
         for _ in range(2):
             node.kill_actor("frontend")
             wait_for("the node serves again", lambda: self.knows(self.after), 20)
