@@ -106,6 +106,15 @@ static lm_fault_t need_hold(lm_lock_call_t *call, lm_bytes_t hold_id)
     return (lm_fault_t){"hold_id", "is not one that lockmgr has given"};
 }
 
+/* Where a list goes on; empty is its begin. */
+static lm_fault_t read_holds_after(lm_lock_call_t *call, lm_bytes_t hold_id)
+{
+    uint64_t claim;
+    if (hold_id.size == 0 || lm_lock_hold_id_parse(hold_id, &call->holds_after, &claim))
+        return (lm_fault_t){0};
+    return (lm_fault_t){"holds_after", "is not one that lockmgr has given"};
+}
+
 static uint64_t clamp_ttl(const lm_bus_node_config_t *config, int64_t ttl_ms)
 {
     uint64_t ttl = ttl_ms ? (uint64_t)ttl_ms : config->lock_default_timeout_ms;
@@ -228,7 +237,8 @@ static lm_fault_t read_keep_alive(const lm_lock_room_t *room, lm_lock_call_t *ca
     call->done_below = request->done_below;
     call->known_version = request->known_holds_version;
     lm_fault_t fault = need_session(call, request->session_id);
-    return fault.field ? fault : need_secret(call, request->secret);
+    if (!fault.field) fault = need_secret(call, request->secret);
+    return fault.field ? fault : read_holds_after(call, request->holds_after);
 }
 
 static lm_fault_t read_close_session(const lm_lock_room_t *room, lm_lock_call_t *call,

@@ -4,8 +4,10 @@
  *   SA1  A KeepAlive is acknowledged by apply only (S7), and its answer counts from there.
  *   SA2  The secret that an OpenSession is told is the one in the table, whichever copy drew it.
  *   SA3  A KeepAlive tells of no hold while an end of it is on its way, and every hold that it
- *        tells of counts as known from then on (S10a, S10c): nobody abandons it any more.
- *   SA4  holds_version is made of what is listed alone, so all leaders make the same of it. */
+ *        tells of counts as known from then on (S10a, S10c): nobody abandons it any more. What
+ *        does not fit into its list does not.
+ *   SA4  holds_version is made of all that can be listed and of nothing else, so all leaders make
+ *        the same of it, and all parts of a list have the same. */
 #include "base_check.h"
 #include "lock_hold_id.h"
 #include "lock_session_id.h"
@@ -33,7 +35,9 @@ typedef struct {
     size_t n, n_max;
     uint32_t all, waits;
     uint64_t version;
-    bool tells; /* to the session's own client */
+    uint64_t after, last; /* numbers: the list begins behind the one, and ends with the other */
+    bool more;            /* behind the last */
+    bool tells;           /* to the session's own client */
 } lm_gathering_t;
 
 static void fill_hold(lm_lock_room_t *room, const lm_record_t *record, lm_api_session_hold_t *hold)
@@ -59,7 +63,10 @@ static void gather_one(void *arg, const lm_record_t *record)
     gathering->all++;
     gathering->version +=
         lm_lock_map_mix(record->seat.number * UINT64_C(0x9e3779b97f4a7c15) + record->claim);
-    if (gathering->n == gathering->n_max) return;
+    if (record->seat.number <= gathering->after) return;
+    gathering->more = gathering->n == gathering->n_max;
+    if (gathering->more) return;
+    gathering->last = record->seat.number;
     fill_hold(room, record, &gathering->holds[gathering->n++]);
 }
 
@@ -75,8 +82,10 @@ static void gather(lm_gathering_t *gathering, const lm_session_t *session, size_
 
 static void now_known(void *arg, const lm_record_t *record)
 {
-    lm_lock_room_t *room = arg;
-    if (record->state == LM_RECORD_HOLDING && !lm_lock_change_is_ending(room, record))
+    const lm_gathering_t *gathering = arg;
+    lm_lock_room_t *room = gathering->room;
+    bool listed = record->seat.number > gathering->after && record->seat.number <= gathering->last;
+    if (listed && record->state == LM_RECORD_HOLDING && !lm_lock_change_is_ending(room, record))
         lm_lock_lease_of(room, record)->known = true;
 }
 
@@ -119,15 +128,18 @@ static void answer_kept(lm_lock_room_t *room, lm_lock_call_t *call, const lm_eff
         .result = result};
     if (result == LM_API_KEEP_ALIVE_RESULT_ALIVE) {
         const lm_session_t *session = lm_table_session(room->table, call->session);
-        lm_gathering_t gathering = {.room = room, .tells = true};
+        lm_gathering_t gathering = {.room = room, .tells = true, .after = call->holds_after};
         gather(&gathering, session, LM_LOCK_SESSION_HOLDS_MAX);
         response.lease_remaining_ms = lm_lock_session_remaining_ms(room, call->session);
         response.ttl_ms = lm_session_info(session).ttl_ms;
         response.holds_version = gathering.version;
         response.hold_count = gathering.all;
         response.holds = gathering.holds;
-        response.n_holds = gathering.version == call->known_version ? 0 : gathering.n;
-        if (response.n_holds) lm_session_each(session, now_known, room);
+        if (gathering.version != call->known_version) {
+            response.n_holds = gathering.n;
+            response.more_holds = gathering.more;
+        }
+        if (response.n_holds) lm_session_each(session, now_known, &gathering);
     }
     lm_peer_lock_answer_t answer = {.kind = LM_PEER_ANSWER_KIND_RESULT,
                                     .response_case = LM_PEER_LOCK_ANSWER_RESPONSE_KEEP_ALIVE,

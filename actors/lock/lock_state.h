@@ -83,7 +83,7 @@ struct lm_lock_call {
     uint64_t hold, claim;
     uint64_t body_hash;
     uint64_t session; /* in which it is made, or which it is about; 0: none */
-    uint64_t request_number, done_below, known_version;
+    uint64_t request_number, done_below, known_version, holds_after;
     uint8_t secret[LM_SESSION_SECRET_BYTES];
     lm_key_texts_t key_texts; /* until the call has its own text */
     bool stamped, seen;       /* S12a */

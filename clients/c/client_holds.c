@@ -15,6 +15,8 @@ struct lm_holds {
     size_t n_open;
     uint64_t asked;         /* sequence number of the last keep-alive */
     uint64_t known_version; /* of the last list that was compared as a whole */
+    char *read_to;          /* hold_id up to which a list has been read; NULL: none is being */
+    uint64_t read_version;  /* its version; 0: it cannot become known */
 };
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -77,6 +79,7 @@ void lm_holds_destroy(lm_holds_t **holds)
         free_hold(hold);
         hold = next;
     }
+    free((*holds)->read_to);
     free(*holds);
     *holds = NULL;
 }
@@ -182,9 +185,11 @@ lm_hold_t *lm_holds_given_up(const lm_holds_t *h)
 
 /* ---- what the region tells ------------------------------------------------------------------- */
 
-uint64_t lm_holds_ask(lm_holds_t *h, uint64_t *known_version)
+uint64_t lm_holds_ask(lm_holds_t *h, lm_api_keep_alive_request_t *request)
 {
-    *known_version = h->known_version;
+    request->done_below = lm_holds_done_below(h);
+    request->known_holds_version = h->known_version;
+    request->holds_after = lm_bytes_of(h->read_to ? h->read_to : "");
     return ++h->asked;
 }
 
@@ -201,27 +206,47 @@ static void forget_gone(lm_holds_t *h, uint64_t sequence)
     }
 }
 
+/** Gives up what nobody here knows of. Returns whether that could be judged: a list that is older
+ *  than an end of ours may tell of what has ended. */
+static bool compare(lm_holds_t *h, uint64_t sequence, const lm_api_session_hold_t *told,
+                    size_t *orphans)
+{
+    lm_hold_t *hold = entry_of(h, told->name);
+    if (hold->state != LM_HOLD_GONE) return true;
+    if (hold->gone_at >= sequence) return false;
+    hold->number = 0;
+    hold->request_id[0] = '\0';
+    hold->token = told->token;
+    set_hold_id(hold, told->hold_id);
+    move(h, hold, LM_HOLD_RELEASING);
+    ++*orphans;
+    return true;
+}
+
+/** The list goes on behind its last hold with the next keep-alive; at its end its version is known
+ *  if all of it had that. */
+static void turn_page(lm_holds_t *h, const lm_api_keep_alive_response_t *answer)
+{
+    free(h->read_to);
+    h->read_to = NULL;
+    if (answer->more_holds && answer->n_holds > 0) {
+        lm_bytes_t last = answer->holds[answer->n_holds - 1].hold_id;
+        h->read_to = strndup((const char *)last.data, last.size);
+        h->known_version = 0;
+    } else {
+        h->known_version = h->read_version;
+    }
+}
+
 void lm_holds_told(lm_holds_t *h, uint64_t sequence, const lm_api_keep_alive_response_t *answer,
                    size_t *orphans)
 {
-    bool whole = answer->n_holds >= answer->hold_count;
     *orphans = 0;
     forget_gone(h, sequence);
     if (h->window == 0 || answer->holds_version == h->known_version) return;
-    for (size_t i = 0; i < answer->n_holds; i++) {
-        const lm_api_session_hold_t *told = &answer->holds[i];
-        lm_hold_t *hold = entry_of(h, told->name);
-        if (hold->state != LM_HOLD_GONE) continue;
-        if (hold->gone_at >= sequence) { /* the list may be older than that end: again next time */
-            whole = false;
-            continue;
-        }
-        hold->number = 0;
-        hold->request_id[0] = '\0';
-        hold->token = told->token;
-        set_hold_id(hold, told->hold_id);
-        move(h, hold, LM_HOLD_RELEASING);
-        ++*orphans;
-    }
-    h->known_version = whole ? answer->holds_version : 0;
+    if (!h->read_to) h->read_version = answer->holds_version;
+    if (answer->holds_version != h->read_version) h->read_version = 0;
+    for (size_t i = 0; i < answer->n_holds; i++)
+        if (!compare(h, sequence, &answer->holds[i], orphans)) h->read_version = 0;
+    turn_page(h, answer);
 }

@@ -80,10 +80,11 @@ lm_hold_t *lm_holds_given_up(const lm_holds_t *holds);
 
 uint64_t lm_holds_done_below(const lm_holds_t *holds);
 
-/** A keep-alive is about to be sent: its sequence number, and the version of the list that it need
- *  not be told again. */
-uint64_t lm_holds_ask(lm_holds_t *holds, uint64_t *known_version);
-/** Its answer (H3). orphans: how many holds it gives up. */
+/** A keep-alive is about to be sent: its sequence number. Writes into it what it says of requests
+ *  and asks of holds; a view there lives until the next call. */
+uint64_t lm_holds_ask(lm_holds_t *holds, lm_api_keep_alive_request_t *request);
+/** Its answer (H3). A list too long for one goes on in the next. orphans: how many holds it gives
+ *  up. */
 void lm_holds_told(lm_holds_t *holds, uint64_t sequence, const lm_api_keep_alive_response_t *answer,
                    size_t *orphans);
 

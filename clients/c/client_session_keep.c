@@ -109,14 +109,9 @@ uint64_t lm_keep_wake_us(const lm_session_t *s)
 
 static lm_bytes_t encode(lm_session_t *s)
 {
-    uint64_t known_version;
-    s->keeper.sequence = lm_holds_ask(s->holds, &known_version);
-    lm_api_keep_alive_request_t request = {
-        .session_id = lm_bytes_of(s->id),
-        .secret = lm_bytes_of(s->secret),
-        .done_below = lm_holds_done_below(s->holds),
-        .known_holds_version = known_version,
-    };
+    lm_api_keep_alive_request_t request = {.session_id = lm_bytes_of(s->id),
+                                           .secret = lm_bytes_of(s->secret)};
+    s->keeper.sequence = lm_holds_ask(s->holds, &request);
     lm_arena_reset(s->scratch);
     return lm_client_encode(LM_CLIENT_KEEP_ALIVE, &request, s->scratch);
 }

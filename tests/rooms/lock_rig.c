@@ -37,7 +37,7 @@ static rig_t *start(uint32_t counter, bool names)
                                    .lock_max_timeout_ms = 300000,
                                    .waiters_per_lock_max = 1000,
                                    .locks_max = 10000,
-                                   .holds_per_owner_max = 1000,
+                                   .holds_per_owner_max = 10000,
                                    .record_ring_size = 64,
                                    .sessions_max = 100,
                                    .session_window = 4,
@@ -452,7 +452,8 @@ uint64_t rig_keep_alive(rig_t *rig, rig_call_t call)
     lm_api_keep_alive_request_t request = {.session_id = text(call.session),
                                            .secret = text(call.secret),
                                            .done_below = call.done_below,
-                                           .known_holds_version = call.known_version};
+                                           .known_holds_version = call.known_version,
+                                           .holds_after = text(call.holds_after)};
     lm_peer_lock_call_t body = {.request_case = LM_PEER_LOCK_CALL_REQUEST_KEEP_ALIVE,
                                 .keep_alive = &request};
     return send_call(rig, &call, &body);

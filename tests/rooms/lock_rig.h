@@ -130,6 +130,7 @@ typedef struct {
     /* In a session, of which rig_open has told. */
     const char *session, *secret;
     uint64_t number, done_below, known_version;
+    const char *holds_after;
 } rig_call_t;
 
 /** Each sends a call and returns its correlation. */

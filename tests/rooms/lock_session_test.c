@@ -1,5 +1,6 @@
 /* Sessions by messages in and out: opening, keeping alive, requests in them, their ends. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "lock_limits.h"
 #include "lock_rig.h"
@@ -99,6 +100,9 @@ Test(lock_session, lengths_and_broken_requests_are_refused_by_field)
         {rig_keep_alive(rig, (rig_call_t){.session = "0000000000000000", .secret = in.secret}),
          "session_id"},
         {rig_keep_alive(rig, (rig_call_t){.session = in.session, .secret = "x"}), "secret"},
+        {rig_keep_alive(
+             rig, (rig_call_t){.session = in.session, .secret = in.secret, .holds_after = "1-"}),
+         "holds_after"},
         {rig_get_session(rig, "nothing"), "session_id"},
         {rig_list_sessions(rig, 1001, lm_bytes_of("")), "page_size"},
         {rig_list_sessions(rig, 1, lm_bytes_of("x")), "page_token"},
@@ -383,6 +387,46 @@ Test(lock_session, s12c_a_keep_alive_lists_what_is_held)
     rig_settle(rig);
     cr_assert_eq(keep(in)->n_holds, 1);
     cr_assert_neq(keep(in)->holds_version, in.known_version);
+}
+
+static const char *text_of(lm_bytes_t bytes)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "%.*s", LM_BYTES_ARG(bytes));
+    return text;
+}
+
+/* The newest hold is the one that nobody may have heard of: it must be told of, however many there
+ * are, and only what has been told of counts as known. */
+Test(lock_session, s12c_a_list_goes_on_where_the_last_one_ended)
+{
+    rig_call_t in = rig_open(rig, "c", 60000);
+    uint64_t last = 0;
+    for (int i = 0; i <= LM_LOCK_SESSION_HOLDS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        in.done_below = (uint64_t)i + 1;
+        last = take(in, name, (uint64_t)i + 1);
+    }
+    const lm_api_keep_alive_response_t *kept = keep(in);
+    cr_assert_eq(kept->hold_count, LM_LOCK_SESSION_HOLDS_MAX + 1);
+    cr_assert_eq(kept->n_holds, LM_LOCK_SESSION_HOLDS_MAX);
+    cr_assert(kept->more_holds);
+    rig_undelivered(rig, last);
+    rig_settle(rig);
+    cr_assert_not(is_held("n4096"), "it was not in the list, so nobody knows of it");
+    last = take(in, "newest", LM_LOCK_SESSION_HOLDS_MAX + 2);
+    uint64_t version = kept->holds_version;
+    in.holds_after = text_of(kept->holds[kept->n_holds - 1].hold_id);
+    kept = keep(in);
+    cr_assert_neq(kept->holds_version, version);
+    cr_assert_eq(kept->hold_count, LM_LOCK_SESSION_HOLDS_MAX + 1);
+    cr_assert_eq(kept->n_holds, 1);
+    cr_assert(lm_bytes_equal(kept->holds[0].name, lm_bytes_of("newest")));
+    cr_assert_not(kept->more_holds);
+    rig_undelivered(rig, last);
+    rig_settle(rig);
+    cr_assert(is_held("newest"), "it was in the list");
 }
 
 /* The answer found nobody, but the client has read of the hold in a KeepAlive: it may use it. */

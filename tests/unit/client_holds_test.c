@@ -34,15 +34,15 @@ static lm_hold_t *have(const char *name)
 
 static uint64_t ask(void)
 {
-    uint64_t version;
-    return lm_holds_ask(holds, &version);
+    lm_api_keep_alive_request_t request = {0};
+    return lm_holds_ask(holds, &request);
 }
 
 static uint64_t known_version(void)
 {
-    uint64_t version;
-    lm_holds_ask(holds, &version);
-    return version;
+    lm_api_keep_alive_request_t request = {0};
+    lm_holds_ask(holds, &request);
+    return request.known_holds_version;
 }
 
 /** The answer to that keep-alive: names, and nothing behind the last. Returns the orphans. */
@@ -211,11 +211,70 @@ Test(client_holds, s12c_equal_versions_have_no_list)
     cr_assert_eq(lm_holds_count(holds), 1);
 }
 
-Test(client_holds, s12c_a_list_that_was_cut_is_told_again)
+/* One page of a list: a hold of that name, and more behind it. Returns the orphans. */
+static size_t tell_page(uint64_t version, const char *one, const char *hold_id, bool more)
 {
-    lm_api_keep_alive_response_t answer = {.holds_version = 5, .hold_count = 5000};
+    lm_api_session_hold_t hold = {.name = lm_bytes_of(one), .hold_id = lm_bytes_of(hold_id)};
+    lm_api_keep_alive_response_t answer = {.holds_version = version,
+                                           .holds = &hold,
+                                           .n_holds = 1,
+                                           .hold_count = 3,
+                                           .more_holds = more};
     size_t orphans;
     lm_holds_told(holds, ask(), &answer, &orphans);
+    return orphans;
+}
+
+static const char *asks_behind(void)
+{
+    static char text[32];
+    lm_api_keep_alive_request_t request = {0};
+    lm_holds_ask(holds, &request);
+    snprintf(text, sizeof text, "%.*s", LM_BYTES_ARG(request.holds_after));
+    return text;
+}
+
+Test(client_holds, s12c_a_long_list_is_read_part_by_part)
+{
+    have("a");
+    have("b");
+    cr_assert_eq(tell_page(5, "a", "1-0", true), 0);
+    cr_assert_eq(known_version(), 0);
+    cr_assert_str_eq(asks_behind(), "1-0");
+    cr_assert_eq(tell_page(5, "b", "2-0", true), 0);
+    cr_assert_str_eq(asks_behind(), "2-0");
+    cr_assert_eq(tell_page(5, "orphan", "3-0", false), 1, "also what comes last");
+    cr_assert_eq(known_version(), 5);
+    cr_assert_str_eq(asks_behind(), "");
+}
+
+Test(client_holds, s12c_a_list_that_changed_while_it_was_read_is_read_again)
+{
+    have("a");
+    have("b");
+    tell_page(5, "a", "1-0", true);
+    tell_page(6, "b", "2-0", false);
+    cr_assert_eq(known_version(), 0);
+    cr_assert_str_eq(asks_behind(), "");
+    tell_page(6, "a", "1-0", true);
+    tell_page(6, "b", "2-0", false);
+    cr_assert_eq(known_version(), 6);
+}
+
+Test(client_holds, s12c_a_part_that_is_older_than_a_release_makes_nothing_known)
+{
+    lm_hold_t *a = have("a");
+    uint64_t before = ask();
+    lm_holds_return(holds, a, "id");
+    lm_holds_over(holds, a);
+    lm_api_session_hold_t hold = {.name = lm_bytes_of("a"), .hold_id = lm_bytes_of("1-0")};
+    lm_api_keep_alive_response_t first = {
+        .holds_version = 5, .holds = &hold, .n_holds = 1, .hold_count = 2, .more_holds = true};
+    size_t orphans;
+    lm_holds_told(holds, before, &first, &orphans);
+    cr_assert_eq(orphans, 0);
+    have("b");
+    tell_page(5, "b", "2-0", false);
     cr_assert_eq(known_version(), 0);
 }
 
