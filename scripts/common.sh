@@ -47,8 +47,11 @@ build_packages="gcc cmake ninja-build pkg-config libc6-dev libczmq-dev libzmq3-d
 test_packages="g++ git openssl libcriterion-dev python3-grpcio protobuf-compiler-grpc procps python3-yaml
  python3-jsonschema binutils iproute2 mmdebstrap runc systemd dpkg-dev docker-compose"
 full_test_packages="buildah"
+# gRPC of Debian 12 goes with either protobuf; what protoc-gen-go writes needs the newer one.
+go_packages="golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev protoc-gen-go
+ protoc-gen-go-grpc"
 fuzz_packages="clang"
-lint_packages="clang-format clang-tidy shellcheck"
+lint_packages="clang-format clang-tidy shellcheck golang-go"
 
 missing_of() {
     local p
@@ -91,7 +94,7 @@ install_raft() {
 install_all() {
     as_root apt-get update
     # shellcheck disable=SC2086 # a list of packages
-    [ -z "$1" ] || apt_install $1
+    [ -z "$1" ] || apt_install $1 || return 1
     have_raft || install_raft
 }
 
@@ -115,6 +118,12 @@ install_packages() {
     say "installing packages: ${missing:-}$(have_raft || echo libraft-dev)"
     quietly /tmp/lockmgr-install.$$.log install_all "$missing"
     rm -f /tmp/lockmgr-install.$$.log
+}
+
+# install_go: what the example in Go is built with; where it is not to be had, its tests are skipped.
+install_go() {
+    # shellcheck disable=SC2086 # a list of packages
+    (install_packages $go_packages) || say "going on without Go"
 }
 
 # install_fuzzer: the compiler of the fuzzers; their runtime is in a package of its version.

@@ -1,11 +1,13 @@
 """The examples in clients/: programs that have nothing of ours but the protos."""
 
+import functools
 import hashlib
 import os
 import re
 import shutil
 import signal
 import subprocess
+import time
 import unittest
 
 import stubs
@@ -16,6 +18,7 @@ from region import ROOT, Region, clean_environment, wait_for
 
 CLIENTS = os.path.join(ROOT, "clients")
 TOKEN = "token-of-the-examples"
+GRPC_OF_GO = "/usr/share/gocode/src/google.golang.org/grpc"
 
 
 class Python:
@@ -41,6 +44,31 @@ class Node:
 
     def command(self):
         return ["node", os.path.join(CLIENTS, "node", "hold_lock.js")]
+
+
+@functools.lru_cache(maxsize=None)
+def build_go():
+    """Once in a run, beside the stubs: another run finds what Go keeps of it."""
+    folder = os.path.join(stubs.FOLDER, "go")
+    started = time.monotonic()
+    subprocess.run([os.path.join(CLIENTS, "go", "build"), folder], check=True, timeout=600)
+    print("built the Go example in %.1f s" % (time.monotonic() - started))
+    return os.path.join(folder, "bin", "hold_lock")
+
+
+class Go:
+    """Built on the way, by what a newcomer would call."""
+
+    @classmethod
+    def setUpClass(cls):
+        for need in ("go", "protoc-gen-go", "protoc-gen-go-grpc", GRPC_OF_GO):
+            if not (shutil.which(need) or os.path.isdir(need)):
+                raise unittest.SkipTest("%s is missing" % need)
+        build_go()
+        super().setUpClass()
+
+    def command(self):
+        return [build_go()]
 
 
 class Example:
@@ -195,11 +223,19 @@ class NodeInPlaintext(Node, InPlaintext, ClusterCase):
     pass
 
 
+class GoInPlaintext(Go, InPlaintext, ClusterCase):
+    pass
+
+
 class PythonWithTls(Python, WithTls, ClusterCase):
     pass
 
 
 class NodeWithTls(WithTls, Node, ClusterCase):
+    pass
+
+
+class GoWithTls(WithTls, Go, ClusterCase):
     pass
 
 
