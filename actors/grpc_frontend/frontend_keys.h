@@ -11,7 +11,8 @@
  *   FK1  The key is never sent, nor anything that it could be guessed from without trying all keys.
  *   FK2  A proof holds for one exchange alone: nonces are drawn anew by both sides, and names,
  *        cluster ids and the part (calling, called) of whoever proves itself go into it. So it can
- *        neither be replayed nor sent back.
+ *        neither be replayed nor sent back. What a region is challenged with is in
+ *        frontend_challenge.h.
  *   FK3  A number of a session is accepted once. Sessions end with the next but one link.
  *   FK4  The first key of the file proves; all of them are accepted: so that a key can be changed
  *        node by node.

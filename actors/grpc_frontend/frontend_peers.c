@@ -358,7 +358,7 @@ void lm_frontend_peers_destroy(lm_frontend_peers_t **self)
     lm_frontend_frame_clear(&room->frame);
     lm_arena_destroy(&room->identity_texts);
     lm_frontend_keys_destroy(&room->region_keys);
-    free(room->challenges);
+    lm_frontend_challenges_destroy(&room->challenges);
     free(room);
     *self = NULL;
 }

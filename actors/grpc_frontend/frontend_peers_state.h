@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "frontend_challenge.h"
 #include "frontend_frame.h"
 #include "frontend_limits.h"
 #include "frontend_peers.h"
@@ -66,12 +67,6 @@ typedef struct lm_frontend_hello {
     uint8_t nonce[LM_NONCE_BYTES];
 } lm_frontend_hello_t;
 
-/** The nonces of a hello of another region that has not proven itself yet. */
-typedef struct {
-    bool is_open;
-    uint8_t nonce[LM_NONCE_BYTES], own_nonce[LM_NONCE_BYTES];
-} lm_frontend_challenge_t;
-
 /** A hello of another region that the gateway decides about. */
 typedef struct {
     uint64_t correlation;
@@ -102,8 +97,7 @@ struct lm_frontend_peers {
     lm_frontend_hello_t *hellos;
     lm_frontend_keys_t *region_keys; /* those of region.peer_key; NULL: there are none */
     lm_frontend_greeting_t *greetings;
-    lm_frontend_challenge_t *challenges; /* LM_CHALLENGES_MAX: a newer takes the oldest's place */
-    size_t n_challenges;                 /* made so far */
+    lm_frontend_challenges_t *challenges; /* NULL: none has been asked for */
 
     lm_frontend_watch_t watches[2]; /* of the gRPC port and of that of the nodes */
     size_t n_watches;

@@ -193,42 +193,55 @@ static const lm_region_hello_request_t *read_request(lm_frontend_peers_t *room,
     return readable && ((lm_region_hello_request_t *)request)->from ? request : NULL;
 }
 
+/* What the caller has said of itself in both of its calls; a view of the request. */
+static lm_frontend_agreed_t said_of(const lm_region_hello_request_t *request)
+{
+    const lm_region_region_identity_t *from = request->from;
+    return (lm_frontend_agreed_t){4, {from->region, from->cluster_id, from->node, request->nonce}};
+}
+
+/* The challenges of this room, whose secret is drawn and never sent. */
+static lm_frontend_challenges_t *challenges_of(lm_frontend_peers_t *room)
+{
+    uint8_t secret[LM_NONCE_BYTES];
+    if (!room->challenges) {
+        lm_frontend_keys_nonce(keys_of(room), secret);
+        room->challenges = lm_frontend_challenges_new(secret);
+        explicit_bzero(secret, sizeof secret);
+    }
+    return room->challenges;
+}
+
 static void challenge(lm_frontend_peers_t *room, lm_frontend_handle_t *handle,
                       const lm_region_hello_request_t *request)
 {
-    if (!room->challenges)
-        room->challenges = lm_alloc(LM_CHALLENGES_MAX * sizeof *room->challenges);
-    lm_frontend_challenge_t *one = &room->challenges[room->n_challenges++ % LM_CHALLENGES_MAX];
-    one->is_open = true;
-    memcpy(one->nonce, request->nonce.data, LM_NONCE_BYTES);
-    lm_frontend_keys_nonce(keys_of(room), one->own_nonce);
+    uint8_t drawn[LM_NONCE_BYTES], own_nonce[LM_NONCE_BYTES], proof[LM_TLS_DIGEST_BYTES];
+    lm_frontend_agreed_t said = said_of(request);
+    lm_frontend_keys_nonce(keys_of(room), drawn);
+    lm_frontend_challenges_make(challenges_of(room), room->frame.now_us, &said, drawn, own_nonce);
     lm_frontend_agreed_t agreed =
-        agreed_of(request->from, room->frame.config->region, one->nonce, one->own_nonce);
-    uint8_t proof[LM_TLS_DIGEST_BYTES];
+        agreed_of(request->from, room->frame.config->region, request->nonce.data, own_nonce);
     lm_frontend_keys_prove(keys_of(room), LM_PROOF_OF_CALLED, &agreed, proof);
-    lm_region_hello_response_t response = {.nonce = lm_bytes(one->own_nonce, LM_NONCE_BYTES),
+    lm_region_hello_response_t response = {.nonce = lm_bytes(own_nonce, LM_NONCE_BYTES),
                                            .proof = lm_bytes(proof, sizeof proof)};
     lm_frontend_frame_finish(
         &room->frame, handle,
         lm_wire_encode(&lm_region_hello_response_type, &response, room->frame.scratch));
 }
 
-/* Each challenge is answered once, rightly or not. */
+/* Only a right answer uses a challenge up: what strangers send is never remembered. */
 static bool answers_challenge(lm_frontend_peers_t *room, const lm_region_hello_request_t *request)
 {
     if (request->answered.size != LM_NONCE_BYTES) return false;
-    for (size_t i = 0; room->challenges && i < LM_CHALLENGES_MAX; i++) {
-        lm_frontend_challenge_t *one = &room->challenges[i];
-        if (!one->is_open || memcmp(one->own_nonce, request->answered.data, LM_NONCE_BYTES) != 0 ||
-            memcmp(one->nonce, request->nonce.data, LM_NONCE_BYTES) != 0)
-            continue;
-        one->is_open = false;
-        lm_frontend_agreed_t agreed =
-            agreed_of(request->from, room->frame.config->region, one->nonce, one->own_nonce);
-        return lm_frontend_keys_check(keys_of(room), LM_PROOF_OF_CALLING, &agreed,
-                                      request->proof) >= 0;
-    }
-    return false;
+    const uint8_t *own_nonce = request->answered.data;
+    lm_frontend_agreed_t said = said_of(request);
+    if (!lm_frontend_challenges_is_own(challenges_of(room), room->frame.now_us, &said, own_nonce))
+        return false;
+    lm_frontend_agreed_t agreed =
+        agreed_of(request->from, room->frame.config->region, request->nonce.data, own_nonce);
+    return lm_frontend_keys_check(keys_of(room), LM_PROOF_OF_CALLING, &agreed, request->proof) >=
+               0 &&
+           lm_frontend_challenges_use(challenges_of(room), room->frame.now_us, own_nonce);
 }
 
 static bool is_proven(lm_frontend_peers_t *room, const lm_frontend_handle_t *handle,

@@ -6,7 +6,7 @@
 #include "frontend_driver.h"
 #include "wire_bus.h"
 
-enum { FAKE_HANDLES_MAX = 4096, FAKE_SENT_MAX = 64 };
+enum { FAKE_HANDLES_MAX = 16384, FAKE_SENT_MAX = 64 };
 
 typedef struct {
     lm_frontend_handle_t handle; /* first */

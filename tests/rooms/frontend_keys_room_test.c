@@ -492,6 +492,107 @@ Test(frontend_keys, a_region_is_believed_when_it_has_proven_itself)
     lm_frontend_keys_destroy(&stranger);
 }
 
+/* The challenge that the own region gets, as the nonce of the other side. */
+static lm_bytes_t challenge_of(void)
+{
+    lm_bytes_t none = lm_bytes(NULL, 0);
+    fake_handle_t *first = greet(none, none);
+    const lm_region_hello_response_t *response =
+        fake_decode(driver, &lm_region_hello_response_type, first->message);
+    return lm_arena_copy(driver->arena, response->nonce);
+}
+
+/* Whether the gateway hears of who answers that challenge by the key. */
+static bool answer_counts(lm_bytes_t challenge)
+{
+    uint8_t proof[LM_TLS_DIGEST_BYTES];
+    lm_frontend_agreed_t agreed = agreed_between(challenge);
+    lm_frontend_keys_prove(theirs, LM_PROOF_OF_CALLING, &agreed, proof);
+    fake_handle_t *call = greet(challenge, lm_bytes(proof, sizeof proof));
+    bool heard = lm_test_take(host, LM_MSG_REGION_HELLO_IN) != NULL;
+    cr_assert_eq(heard, !call->finished);
+    if (!heard) cr_assert_str_eq(fake_reason(driver, call), "UNAUTHENTICATED");
+    return heard;
+}
+
+/* Whoever reaches the port can ask for challenges without end. */
+Test(frontend_keys, a_flood_of_hellos_of_strangers_takes_no_challenge_from_a_region)
+{
+    start_peers(KEY, NULL);
+    lm_bytes_t challenge = challenge_of();
+    lm_region_region_identity_t stranger = {.region = b("nowhere")};
+    for (uint32_t i = 0; i < 5000; i++) {
+        uint8_t bytes[LM_NONCE_BYTES] = {1};
+        memcpy(bytes + 1, &i, sizeof i);
+        lm_region_hello_request_t hello = {.from = &stranger,
+                                           .nonce = lm_bytes(bytes, sizeof bytes)};
+        fake_handle_t *call = fake_call(driver, host, LM_METHOD_REGION_HELLO, &hello, 0);
+        cr_assert(call->finished && call->status == 0, "%u", i);
+        fake_over(host, call, false);
+    }
+    cr_assert(answer_counts(challenge));
+    cr_assert(!answer_counts(challenge), "twice");
+}
+
+/* A wrong answer, which anybody can give who has read the challenge on the wire, does not use it
+ * up. */
+Test(frontend_keys, a_challenge_is_for_its_region_and_nonce_and_outlives_wrong_answers)
+{
+    start_peers(KEY, NULL);
+    lm_bytes_t challenge = challenge_of();
+    cr_assert_eq(challenge.size, LM_NONCE_BYTES);
+    for (size_t i = 0; i < challenge.size; i++) {
+        uint8_t turned[LM_NONCE_BYTES];
+        memcpy(turned, challenge.data, sizeof turned);
+        turned[i] ^= 1;
+        cr_assert(!answer_counts(lm_bytes(turned, sizeof turned)), "byte %zu", i);
+    }
+    lm_region_region_identity_t other = west();
+    other.node = b("w2");
+    lm_frontend_agreed_t agreed = agreed_between(challenge);
+    agreed.part[4] = other.node;
+    uint8_t proof[LM_TLS_DIGEST_BYTES];
+    lm_frontend_keys_prove(theirs, LM_PROOF_OF_CALLING, &agreed, proof);
+    lm_region_hello_request_t hello = {.from = &other,
+                                       .nonce = nonce(),
+                                       .answered = challenge,
+                                       .proof = lm_bytes(proof, sizeof proof)};
+    cr_assert(fake_call(driver, host, LM_METHOD_REGION_HELLO, &hello, 0)->finished);
+    cr_assert_null(lm_test_take(host, LM_MSG_REGION_HELLO_IN));
+    cr_assert(answer_counts(challenge));
+}
+
+Test(frontend_keys, a_challenge_is_answered_within_some_seconds_or_never)
+{
+    start_peers(KEY, NULL);
+    for (uint64_t second = 0; second < 6; second++) {
+        lm_bytes_t early = challenge_of(), late = challenge_of();
+        lm_test_advance(host, 4000000);
+        cr_assert(answer_counts(early), "%zu", (size_t)second);
+        cr_assert(!answer_counts(early), "%zu: twice", (size_t)second);
+        lm_test_advance(host, 7000000);
+        cr_assert(!answer_counts(early), "%zu: twice, later", (size_t)second);
+        cr_assert(!answer_counts(late), "%zu", (size_t)second);
+        lm_test_advance(host, 1000000);
+    }
+}
+
+/* Who has the key can use up its own places only for as long as they are remembered, and no proof
+ * counts twice for that. */
+Test(frontend_keys, used_challenges_are_not_forgotten_when_there_are_many)
+{
+    start_peers(KEY, NULL);
+    lm_bytes_t first = challenge_of();
+    cr_assert(answer_counts(first));
+    size_t n = 1;
+    while (n < 5000 && answer_counts(challenge_of())) n++;
+    cr_assert(n >= 1000 && n < 5000, "%zu", n);
+    cr_assert(!answer_counts(first));
+    lm_test_advance(host, 10000000);
+    cr_assert(!answer_counts(first));
+    cr_assert(answer_counts(challenge_of()));
+}
+
 /* How a greeting ends whose sender proves itself by these keys: whether the gateway hears of it. */
 static bool is_let_in(lm_frontend_keys_t *by)
 {
